@@ -1,0 +1,8 @@
+//! A virtual machine monitor for KVM: guest memory, boot, vCPUs, and the buses its devices are on.
+//!
+//! The process that runs it, `rvm-vmm`, is given one JSON document, [`config::Config`], and every file, socket, tap and memory
+//! object as an open descriptor, and opens nothing itself. It tells its parent what happens, and is told what to do, by the
+//! messages of [`control`].
+
+pub mod config;
+pub mod control;
