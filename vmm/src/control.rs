@@ -1,5 +1,8 @@
 //! Messages between a VMM and its parent: JSON, one message a packet of [`crate::config::Config::control_fd`].
 
+use std::os::fd::OwnedFd;
+
+use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
 
 /// The longest message, in bytes.
@@ -55,4 +58,37 @@ pub enum Stop {
 pub enum Command {
     /// End the virtual machine at once; nothing in the guest is told.
     Stop,
+}
+
+/// The VMM's end of the connection to its parent.
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Takes over the socket [`crate::config::Config::control_fd`].
+    pub fn new(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// Tells the parent; a parent that is gone is no error, since the VMM then ends anyway.
+    pub fn send(&self, event: &Event) {
+        let sent = serde_json::to_vec(event)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| Ok(rustix::net::send(&self.0, &bytes, SendFlags::NOSIGNAL)?));
+        if let Err(error) = sent {
+            tracing::warn!(?event, %error, "can't tell the parent");
+        }
+    }
+
+    /// Waits for the parent's next command; `None` when the parent is gone or says what is not understood.
+    pub fn receive(&self) -> Option<Command> {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::empty()) {
+                Ok((0, _)) => return None,
+                Ok((length, _)) => return serde_json::from_slice(&buffer[..length]).ok(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => return None,
+            }
+        }
+    }
 }
