@@ -62,13 +62,18 @@ pub fn load(
     initramfs: Option<&mut File>,
     cmdline: &Cmdline,
 ) -> Result<GuestAddress, Error> {
-    let kernel = Elf::load(memory, None, kernel, Some(layout::HIGH_MEMORY)).map_err(Error::Kernel)?;
+    let kernel =
+        Elf::load(memory, None, kernel, Some(layout::HIGH_MEMORY)).map_err(Error::Kernel)?;
     let initramfs = match initramfs {
         Some(file) => Some(load_initramfs(memory, file, kernel.kernel_end)?),
         None => None,
     };
     loader::load_cmdline(memory, layout::CMDLINE, cmdline).map_err(Error::LoadCmdline)?;
-    let length = cmdline.as_cstring().map_err(Error::Cmdline)?.as_bytes().len();
+    let length = cmdline
+        .as_cstring()
+        .map_err(Error::Cmdline)?
+        .as_bytes()
+        .len();
     write_zero_page(memory, length, initramfs)?;
     Ok(kernel.kernel_load)
 }
@@ -115,7 +120,11 @@ fn write_zero_page(
     for (addr, size) in usable {
         let index = usize::from(params.e820_entries);
         let entry = params.e820_table.get_mut(index).ok_or(Error::MemoryMap)?;
-        *entry = boot_e820_entry { addr, size, type_: E820_RAM };
+        *entry = boot_e820_entry {
+            addr,
+            size,
+            r#type: E820_RAM,
+        };
         params.e820_entries += 1;
     }
     LinuxBootConfigurator::write_bootparams(&BootParams::new(&params, layout::ZERO_PAGE), memory)

@@ -37,8 +37,14 @@ pub enum Error {
     Write(#[from] vm_memory::GuestMemoryError),
 }
 
-const NEEDED: [Cap; 6] =
-    [Cap::Irqchip, Cap::Ioeventfd, Cap::Irqfd, Cap::UserMemory, Cap::SetTssAddr, Cap::Pit2];
+const NEEDED: [Cap; 6] = [
+    Cap::Irqchip,
+    Cap::Ioeventfd,
+    Cap::Irqfd,
+    Cap::UserMemory,
+    Cap::SetTssAddr,
+    Cap::Pit2,
+];
 
 /// Tries `kvm` with a virtual machine of two instructions; takes about a millisecond.
 pub fn probe(kvm: &Kvm) -> Result<HostKind, Error> {

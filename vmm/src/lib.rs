@@ -6,3 +6,17 @@
 
 pub mod config;
 pub mod control;
+pub mod host;
+pub mod machine;
+
+mod boot;
+mod bus;
+mod completion;
+mod console;
+mod cpuid;
+mod devices;
+mod layout;
+mod memory;
+mod mptable;
+mod registers;
+mod vcpu;

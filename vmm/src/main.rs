@@ -33,33 +33,44 @@ fn main() -> ExitCode {
     let config = match read_config(arguments.config_fd) {
         Ok(config) => config,
         Err(error) => {
-            tracing::error!("can't read the configuration from descriptor {}: {error}", arguments.config_fd);
+            tracing::error!(
+                "can't read the configuration from descriptor {}: {error}",
+                arguments.config_fd
+            );
             return ExitCode::FAILURE;
         }
     };
     // SAFETY: by the contract of `Config` the descriptor is open and belongs to this process.
-    let control = Arc::new(Channel::new(unsafe { OwnedFd::from_raw_fd(config.control_fd) }));
+    let control = Arc::new(Channel::new(unsafe {
+        OwnedFd::from_raw_fd(config.control_fd)
+    }));
     let machine = match Machine::new(config) {
         Ok(machine) => machine,
         Err(error) => {
-            control.send(&Event::Failed { message: with_sources(&error) });
+            control.send(&Event::Failed {
+                message: with_sources(&error),
+            });
             return ExitCode::FAILURE;
         }
     };
     let (stopped, stop) = std::sync::mpsc::channel();
     let (parent, on_command) = (control.clone(), stopped.clone());
     // Whatever the parent says, or that it is gone, ends the virtual machine: there is only one command.
-    let listener = std::thread::Builder::new().name("control".into()).spawn(move || {
-        let command = parent.receive();
-        tracing::debug!(?command, "the parent ends the virtual machine");
-        let _ = on_command.send(Stop::Requested);
-    });
+    let listener = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || {
+            let command = parent.receive();
+            tracing::debug!(?command, "the parent ends the virtual machine");
+            let _ = on_command.send(Stop::Requested);
+        });
     control.send(&Event::Running);
     let started = listener.and_then(|_| machine.run(stopped));
     let console = match started {
         Ok(console) => console,
         Err(error) => {
-            control.send(&Event::Failed { message: format!("can't start a thread: {error}") });
+            control.send(&Event::Failed {
+                message: format!("can't start a thread: {error}"),
+            });
             return ExitCode::FAILURE;
         }
     };

@@ -41,7 +41,10 @@ pub fn regions(mib: u64) -> Result<Vec<(GuestAddress, u64)>, Error> {
     if mib < MIN_MEMORY_MIB {
         return Err(Error::TooSmall(mib));
     }
-    let size = mib.checked_mul(1 << 20).filter(|s| *s <= 1 << 46).ok_or(Error::TooLarge(mib))?;
+    let size = mib
+        .checked_mul(1 << 20)
+        .filter(|s| *s <= 1 << 46)
+        .ok_or(Error::TooLarge(mib))?;
     let below = size.min(GAP_START);
     let mut regions = vec![(GuestAddress(0), below)];
     if size > below {
@@ -69,9 +72,7 @@ pub fn map(file: File, mib: u64) -> Result<GuestMemoryMmap, Error> {
             .build()
             .map_err(Error::Map)?;
         offset += size;
-        mapped.push(
-            GuestRegionMmap::new(region, address).ok_or(Error::TooLarge(mib))?,
-        );
+        mapped.push(GuestRegionMmap::new(region, address).ok_or(Error::TooLarge(mib))?);
     }
     GuestMemoryMmap::from_regions(mapped).map_err(|_| Error::TooLarge(mib))
 }
@@ -91,7 +92,10 @@ mod tests {
 
     #[test]
     fn too_little_and_too_much_memory_are_refused() {
-        assert!(matches!(regions(MIN_MEMORY_MIB - 1), Err(Error::TooSmall(_))));
+        assert!(matches!(
+            regions(MIN_MEMORY_MIB - 1),
+            Err(Error::TooSmall(_))
+        ));
         assert!(matches!(regions(u64::MAX), Err(Error::TooLarge(_))));
     }
 }

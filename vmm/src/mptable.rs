@@ -67,7 +67,9 @@ fn table(vcpus: u8) -> Vec<u8> {
 
 /// The byte that makes the sum of all zero.
 fn checksum<'a>(bytes: impl Iterator<Item = &'a u8>) -> u8 {
-    bytes.fold(0u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg()
+    bytes
+        .fold(0u8, |sum, byte| sum.wrapping_add(*byte))
+        .wrapping_neg()
 }
 
 #[cfg(test)]
@@ -86,6 +88,9 @@ mod tests {
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |s, b| s.wrapping_add(*b));
         assert_eq!(sum(&table[..16]), 0);
         assert_eq!(sum(&table[16..]), 0);
-        assert_eq!(usize::from(u16::from_le_bytes([table[20], table[21]])), table.len() - 16);
+        assert_eq!(
+            usize::from(u16::from_le_bytes([table[20], table[21]])),
+            table.len() - 16
+        );
     }
 }

@@ -44,32 +44,54 @@ pub fn set_up_long_mode(
     write_tables(memory)?;
     let code = segment(CODE_SELECTOR, 11, true);
     let data = segment(DATA_SELECTOR, 3, false);
-    let mut sregs = vcpu.get_sregs().map_err(|e| Error::Set("system registers", e))?;
+    let mut sregs = vcpu
+        .get_sregs()
+        .map_err(|e| Error::Set("system registers", e))?;
     sregs.gdt.base = GDT.0;
     sregs.gdt.limit = size_of_val(&GDT_ENTRIES) as u16 - 1;
     sregs.idt.base = 0;
     sregs.idt.limit = 0;
     sregs.cs = code;
-    for register in
-        [&mut sregs.ds, &mut sregs.es, &mut sregs.fs, &mut sregs.gs, &mut sregs.ss]
-    {
+    for register in [
+        &mut sregs.ds,
+        &mut sregs.es,
+        &mut sregs.fs,
+        &mut sregs.gs,
+        &mut sregs.ss,
+    ] {
         *register = data;
     }
-    sregs.tr = kvm_segment { limit: 0xffff, type_: 11, present: 1, ..Default::default() };
+    sregs.tr = kvm_segment {
+        limit: 0xffff,
+        type_: 11,
+        present: 1,
+        ..Default::default()
+    };
     sregs.cr3 = PML4.0;
     sregs.cr4 |= CR4_PAE;
     sregs.cr0 |= CR0_PE | CR0_PG;
     sregs.efer |= EFER_LME | EFER_LMA;
-    vcpu.set_sregs(&sregs).map_err(|e| Error::Set("system registers", e))?;
+    vcpu.set_sregs(&sregs)
+        .map_err(|e| Error::Set("system registers", e))?;
 
-    let regs = kvm_regs { rflags: 2, rip: entry.0, rsi: ZERO_PAGE.0, ..Default::default() };
+    let regs = kvm_regs {
+        rflags: 2,
+        rip: entry.0,
+        rsi: ZERO_PAGE.0,
+        ..Default::default()
+    };
     vcpu.set_regs(&regs).map_err(|e| Error::Set("registers", e))
 }
 
 /// Gives the floating-point unit and the MSRs the values that a firmware leaves.
 pub fn set_up_firmware_state(vcpu: &VcpuFd) -> Result<(), Error> {
-    let fpu = kvm_fpu { fcw: 0x37f, mxcsr: 0x1f80, ..Default::default() };
-    vcpu.set_fpu(&fpu).map_err(|e| Error::Set("floating-point unit", e))?;
+    let fpu = kvm_fpu {
+        fcw: 0x37f,
+        mxcsr: 0x1f80,
+        ..Default::default()
+    };
+    vcpu.set_fpu(&fpu)
+        .map_err(|e| Error::Set("floating-point unit", e))?;
     let entries = [
         kvm_msr_entry {
             index: MSR_MISC_ENABLE,

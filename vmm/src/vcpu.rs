@@ -57,8 +57,16 @@ enum After {
 
 impl Vcpu {
     /// Makes the vCPU number `id` of `count`, in the state that a firmware leaves it in.
-    pub fn new(vm: &VmFd, id: u8, count: u8, template: &CpuId, bus: Arc<Bus>) -> Result<Self, Error> {
-        let fd = vm.create_vcpu(u64::from(id)).map_err(|source| Error::Create { id, source })?;
+    pub fn new(
+        vm: &VmFd,
+        id: u8,
+        count: u8,
+        template: &CpuId,
+        bus: Arc<Bus>,
+    ) -> Result<Self, Error> {
+        let fd = vm
+            .create_vcpu(u64::from(id))
+            .map_err(|source| Error::Create { id, source })?;
         cpuid::set(&fd, template, id, count).map_err(|source| Error::Cpuid { id, source })?;
         registers::set_up_firmware_state(&fd).map_err(|source| Error::Registers { id, source })?;
         Ok(Self { id, fd, bus })
@@ -91,17 +99,26 @@ impl Vcpu {
             }
             Ok(VcpuExit::InternalError) => return self.complete(),
             Ok(VcpuExit::Shutdown) => {
-                return After::Stop(Stop::TripleFault { registers: self.registers() });
+                return After::Stop(Stop::TripleFault {
+                    registers: self.registers(),
+                });
             }
             Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen) => {}
             Ok(other) => {
-                let message = format!("KVM left the guest for a reason rvm does not know: {other:?}");
-                return After::Stop(Stop::KvmError { message, registers: self.registers() });
+                let message =
+                    format!("KVM left the guest for a reason rvm does not know: {other:?}");
+                return After::Stop(Stop::KvmError {
+                    message,
+                    registers: self.registers(),
+                });
             }
             Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
             Err(error) => {
                 let message = format!("KVM can't run vCPU {}: {error}", self.id);
-                return After::Stop(Stop::KvmError { message, registers: self.registers() });
+                return After::Stop(Stop::KvmError {
+                    message,
+                    registers: self.registers(),
+                });
             }
         }
         After::Run
@@ -114,11 +131,17 @@ impl Vcpu {
             Ok(true) => After::Run,
             Ok(false) => {
                 let message = format!("KVM can't emulate the instruction {instruction:02x?}");
-                After::Stop(Stop::KvmError { message, registers: self.registers() })
+                After::Stop(Stop::KvmError {
+                    message,
+                    registers: self.registers(),
+                })
             }
             Err(error) => {
                 let message = format!("can't complete the instruction {instruction:02x?}: {error}");
-                After::Stop(Stop::KvmError { message, registers: self.registers() })
+                After::Stop(Stop::KvmError {
+                    message,
+                    registers: self.registers(),
+                })
             }
         }
     }
@@ -129,9 +152,23 @@ impl Vcpu {
             (Ok(regs), Ok(sregs)) => format!(
                 "vCPU {} rip {:#x} rsp {:#x} rflags {:#x} rax {:#x} rbx {:#x} rcx {:#x} rdx {:#x} rsi {:#x} rdi {:#x} \
                  rbp {:#x} cs {:#x} cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}",
-                self.id, regs.rip, regs.rsp, regs.rflags, regs.rax, regs.rbx, regs.rcx, regs.rdx,
-                regs.rsi, regs.rdi, regs.rbp, sregs.cs.selector, sregs.cr0, sregs.cr2, sregs.cr3,
-                sregs.cr4, sregs.efer
+                self.id,
+                regs.rip,
+                regs.rsp,
+                regs.rflags,
+                regs.rax,
+                regs.rbx,
+                regs.rcx,
+                regs.rdx,
+                regs.rsi,
+                regs.rdi,
+                regs.rbp,
+                sregs.cs.selector,
+                sregs.cr0,
+                sregs.cr2,
+                sregs.cr3,
+                sregs.cr4,
+                sregs.efer
             ),
             (Err(error), _) | (_, Err(error)) => format!("can't read the registers: {error}"),
         }
