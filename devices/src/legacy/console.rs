@@ -116,9 +116,12 @@ impl LogFile {
     /// What can't be written is lost: a full disk must not stop the guest.
     fn write_pending(&mut self) {
         let pending = std::mem::take(&mut self.pending);
-        let start = self.limit.saturating_sub(pending.len() as u64);
-        let room = self.end <= start || self.drop_oldest().is_ok() && self.end <= start;
-        if room && self.file.write_all_at(&pending, self.end).is_ok() {
+        let last_start = self.limit.saturating_sub(pending.len() as u64);
+        if self.end > last_start {
+            // When it fails, so does the check below, and the next line tries again.
+            let _ = self.drop_oldest();
+        }
+        if self.end <= last_start && self.file.write_all_at(&pending, self.end).is_ok() {
             self.end += pending.len() as u64;
         }
         self.pending = pending;
