@@ -1,0 +1,154 @@
+//! A container's root file system: EROFS layers, a writable part, and the overlay that joins them.
+
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rvm_agent_protocol::{Failure, FailureKind, Rootfs, Writable};
+
+/// Why a root file system could not be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A folder could not be made or entered.
+    #[error("root file system: the folder {0} could not be made")]
+    Folder(PathBuf, #[source] io::Error),
+    /// A layer could not be mounted.
+    #[error("root file system: the layer on {0} could not be mounted as EROFS")]
+    Layer(String, #[source] io::Error),
+    /// The writable part could not be mounted.
+    #[error("root file system: the writable layer could not be mounted from {0}")]
+    Writable(String, #[source] io::Error),
+    /// The layers could not be joined.
+    #[error("root file system: {0} layers could not be joined by overlayfs")]
+    Overlay(usize, #[source] io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { kind: FailureKind::Other, message: crate::console::chain(&error) }
+    }
+}
+
+/// A mounted root file system, in a folder of its container.
+pub struct Root {
+    folder: PathBuf,
+    /// What was mounted, in that order, below `folder`.
+    mounted: Vec<String>,
+}
+
+const WRITABLE: &str = "writable";
+const ROOTFS: &str = "rootfs";
+
+impl Root {
+    /// Mounts `rootfs` below `folder`, which exists. Nothing stays mounted after an error.
+    pub fn mount(folder: &Path, rootfs: &Rootfs) -> Result<Self, Error> {
+        let mut root = Self { folder: folder.to_owned(), mounted: Vec::new() };
+        // From inside the folder all names are short: those of a hundred layers fit into the one page of mount options.
+        let result = enter(folder).and_then(|()| root.mount_here(rootfs));
+        let back = enter(Path::new("/"));
+        if let Err(e) = result.and(back) {
+            root.unmount();
+            return Err(e);
+        }
+        Ok(root)
+    }
+
+    /// Where the container's files are.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(ROOTFS)
+    }
+
+    /// Unmounts everything; whether nothing is left.
+    pub fn unmount(&mut self) -> bool {
+        while let Some(name) = self.mounted.last() {
+            let path = self.folder.join(name);
+            // A disk should be written back before its device goes: lazily only if something still uses it.
+            let unmounted = unmount(&path, UnmountFlags::NOFOLLOW)
+                .or_else(|_| unmount(&path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH));
+            if let Err(e) = unmounted {
+                crate::console::warn("a root file system stays mounted", &io::Error::from(e));
+                return false;
+            }
+            self.mounted.pop();
+        }
+        true
+    }
+
+    fn mount_here(&mut self, rootfs: &Rootfs) -> Result<(), Error> {
+        let mut options = String::from("lowerdir=");
+        for (index, device) in rootfs.layers.iter().enumerate() {
+            let name = index.to_string();
+            make_folder(&name)?;
+            mount_layer(device, &name).map_err(|e| Error::Layer(device.clone(), e.into()))?;
+            let separator = if index == 0 { "" } else { ":" };
+            // Writing to a string cannot fail.
+            let _ = write!(options, "{separator}{name}");
+            self.mounted.push(name);
+        }
+        make_folder(WRITABLE)?;
+        mount_writable(&rootfs.writable)?;
+        self.mounted.push(WRITABLE.to_owned());
+        let (upper, work) = (format!("{WRITABLE}/upper"), format!("{WRITABLE}/work"));
+        make_folder(&upper)?;
+        make_folder(&work)?;
+        make_folder(ROOTFS)?;
+        let _ = write!(options, ",upperdir={upper},workdir={work}\0");
+        let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
+        mount("overlay", ROOTFS, "overlay", MountFlags::empty(), Some(options))
+            .map_err(|e| Error::Overlay(rootfs.layers.len(), e.into()))?;
+        self.mounted.push(ROOTFS.to_owned());
+        Ok(())
+    }
+}
+
+fn mount_layer(device: &str, target: &str) -> Result<(), Errno> {
+    let try_mount = |options| mount(device, target, "erofs", MountFlags::RDONLY, options);
+    if device.starts_with("/dev/pmem") {
+        // Its pages are the host's page cache: map them instead of reading them.
+        match try_mount(Some(c"dax=always")) {
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
+            result => return result,
+        }
+    }
+    try_mount(None)
+}
+
+fn mount_writable(writable: &Writable) -> Result<(), Error> {
+    match writable {
+        Writable::Tmpfs { size } => {
+            let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+            let options = format!("mode=0755{size}\0");
+            let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
+            mount("tmpfs", WRITABLE, "tmpfs", MountFlags::empty(), Some(options))
+                .map_err(|e| Error::Writable("memory".into(), e.into()))
+        }
+        Writable::Disk { device } => {
+            mount(device.as_str(), WRITABLE, "ext4", MountFlags::NOATIME, None::<&std::ffi::CStr>)
+                .map_err(|e| Error::Writable(device.clone(), e.into()))
+        }
+    }
+}
+
+fn make_folder(name: &str) -> Result<(), Error> {
+    match rustix::fs::mkdir(name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(e) => Err(Error::Folder(name.into(), e.into())),
+    }
+}
+
+fn enter(folder: &Path) -> Result<(), Error> {
+    rustix::process::chdir(folder).map_err(|e| Error::Folder(folder.to_owned(), e.into()))
+}
+
+/// Removes a container's folder. Only for one whose root file system is unmounted: a mounted one would be emptied.
+pub fn remove_folder(folder: &Path) {
+    if let Err(e) = fs::remove_dir_all(folder) {
+        if e.kind() != io::ErrorKind::NotFound {
+            crate::console::warn("a container's folder could not be removed", &e);
+        }
+    }
+}

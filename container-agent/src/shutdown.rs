@@ -1,0 +1,51 @@
+//! The end of the guest.
+
+use std::os::unix::fs::FileExt;
+
+/// The I/O port of the VMM's power register, and what switches off through it.
+const POWER_PORT: u64 = 0x600;
+const POWER_OFF: u8 = 0x34;
+
+/// How the machine is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Through the VMM's register.
+    Register,
+    /// The machine is not ours: only the agent ends.
+    Exit,
+}
+
+impl Power {
+    /// Writes everything back and switches the machine off.
+    pub fn off(self) -> ! {
+        if self == Self::Register {
+            rustix::fs::sync();
+            // /dev/port performs the OUT in the kernel, which works whatever the privileges of ring 3 are.
+            if let Ok(port) = std::fs::OpenOptions::new().write(true).open("/dev/port") {
+                let _ = port.write_at(&[POWER_OFF], POWER_PORT);
+            }
+            // Still there: another VMM, which understands a reset.
+            let _ = rustix::system::reboot(rustix::system::RebootCommand::Restart);
+        }
+        // SAFETY: ends the process without running anything more of it.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+/// Makes a panic of the agent switch the machine off: the panic of PID 1 would be the kernel's. The processes that libcontainer
+/// forks share the hook, but only end.
+pub fn power_off_on_panic(power: Power) {
+    std::panic::set_hook(Box::new(move |panic| {
+        crate::console::say(&format!("bug: {panic}"));
+        if is_container_process() {
+            // SAFETY: ends the process without running anything more of it.
+            unsafe { libc::_exit(255) }
+        }
+        power.off()
+    }));
+}
+
+/// libcontainer names the processes that it forks, and both the agent and a container's first process have the id 1.
+fn is_container_process() -> bool {
+    rustix::thread::name().is_ok_and(|name| name.as_bytes().starts_with(b"youki:"))
+}
