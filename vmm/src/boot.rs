@@ -1,7 +1,6 @@
 //! Loading a kernel as the 64-bit Linux boot protocol asks (Documentation/arch/x86/boot.rst): ELF segments, initramfs, command
 //! line, zero page.
 
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 
 use linux_loader::cmdline::Cmdline;
@@ -15,6 +14,7 @@ use vm_memory::{
     GuestMemoryRegion,
 };
 
+use crate::image::Image;
 use crate::layout;
 
 const BOOT_FLAG: u16 = 0xaa55;
@@ -58,8 +58,8 @@ pub enum Error {
 /// Loads kernel, initramfs and command line, and returns the address at which the boot processor starts.
 pub fn load(
     memory: &GuestMemoryMmap,
-    kernel: &mut File,
-    initramfs: Option<&mut File>,
+    kernel: &mut Image,
+    initramfs: Option<&mut Image>,
     cmdline: &Cmdline,
 ) -> Result<GuestAddress, Error> {
     let kernel =
@@ -81,7 +81,7 @@ pub fn load(
 /// Loads the initramfs as high below the gap as it fits, and returns its address and size.
 fn load_initramfs(
     memory: &GuestMemoryMmap,
-    file: &mut File,
+    file: &mut Image,
     kernel_end: u64,
 ) -> Result<(GuestAddress, u64), Error> {
     let size = file.seek(SeekFrom::End(0)).map_err(Error::Initramfs)?;

@@ -15,6 +15,7 @@ mod completion;
 mod console;
 mod cpuid;
 mod devices;
+mod image;
 mod layout;
 mod memory;
 mod mptable;

@@ -16,6 +16,7 @@ use crate::config::{Config, MAX_VCPUS};
 use crate::console::Console;
 use crate::control::Stop;
 use crate::devices::{self, Device};
+use crate::image::Image;
 use crate::vcpu::{self, Vcpu};
 use crate::{boot, cpuid, host, layout, memory, mptable, registers};
 
@@ -89,8 +90,8 @@ impl Machine {
         let cmdline = cmdline(&config, &virtio)?;
         let entry = boot::load(
             &memory,
-            &mut file(config.kernel_fd),
-            config.initramfs_fd.map(file).as_mut(),
+            &mut Image::new(file(config.kernel_fd)),
+            config.initramfs_fd.map(|fd| Image::new(file(fd))).as_mut(),
             &cmdline,
         )?;
         mptable::write(&memory, config.vcpus).map_err(Error::MpTable)?;
