@@ -38,6 +38,8 @@
 //! registered by the device thread only: activation and reset, which happen on a vCPU thread, leave a mark and
 //! write to an eventfd that the device thread watches; see [`virtio::subscriber`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod event_loop;
 pub mod legacy;
 pub mod virtio;

@@ -147,6 +147,27 @@ impl<'m> Segments<'m> {
         done
     }
 
+    /// Copies `bytes` into the buffer, `offset` bytes from its start; what lies beyond its end is left out.
+    pub fn write_at(&self, offset: usize, bytes: &[u8]) {
+        let mut start = 0;
+        for slice in &self.slices {
+            // The part of `bytes` that belongs here, in positions of the whole buffer.
+            let from = start.max(offset);
+            let to = (start + slice.len()).min(offset + bytes.len());
+            if from < to
+                && let Ok(target) = slice.subslice(from - start, to - from)
+            {
+                target.copy_from(&bytes[from - offset..to - offset]);
+            }
+            start += slice.len();
+        }
+    }
+
+    /// How many pieces the buffer has.
+    pub fn pieces(&self) -> usize {
+        self.slices.len()
+    }
+
     /// The buffer for `readv` and its relatives. It is good for as long as the memory is.
     pub fn iovecs(&self) -> Vec<libc::iovec> {
         let iovec = |slice: &VolatileSlice| libc::iovec {

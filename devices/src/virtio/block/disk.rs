@@ -57,7 +57,7 @@ impl Disk {
     /// The position in bytes of `length` bytes from `sector` on, when they are whole sectors on the disk.
     pub(super) fn position(&self, sector: u64, length: u64) -> Option<u64> {
         let end = sector.checked_add(length / SECTOR_SIZE)?;
-        (length.is_multiple_of(SECTOR_SIZE) && end <= self.sectors).then_some(sector * SECTOR_SIZE)
+        (length.is_multiple_of(SECTOR_SIZE) && end <= self.sectors).then(|| sector * SECTOR_SIZE)
     }
 
     /// Fills `buffer` from `position` on.

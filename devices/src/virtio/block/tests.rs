@@ -342,7 +342,7 @@ fn a_saved_disk_goes_on() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn no_chain_upsets_the_disk(
