@@ -1,0 +1,218 @@
+//! The containers' network: one bridge, a tap for each microVM, address translation and published ports.
+//!
+//! Nothing of it outlives its last container. A tap and the sockets that reserve published ports end with the processes
+//! that hold them; addresses, rules, and the bridge are given back by the monitor, or by whoever finds that it has died.
+
+mod bridge;
+mod interface;
+mod mutex;
+mod ports;
+mod routes;
+mod rules;
+mod sysctl;
+mod tap;
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ContainerId;
+use crate::options::port::Publish;
+use crate::root::{Root, SYSTEM_ROOT};
+use crate::state::{Database, DatabaseError, LeaseError, Subnet};
+
+pub use ports::{PortError, Reservation};
+pub use rules::RulesError;
+
+/// The largest packet, in bytes.
+pub const MTU: u32 = 1500;
+
+/// A container's place in the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// The length of the network's prefix.
+    pub prefix: u8,
+    /// The bridge's address.
+    pub gateway: Ipv4Addr,
+    /// Its MAC address.
+    pub mac: [u8; 6],
+    /// The tap's name.
+    pub tap: String,
+    /// The published ports, with the host's ports as they were chosen.
+    pub ports: Vec<Publish>,
+}
+
+/// A container's connection, as long as it is held.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its place.
+    pub endpoint: Endpoint,
+    /// Keeps others off the published ports.
+    pub reservations: Vec<Reservation>,
+}
+
+/// Why a container could not be connected.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The user may not.
+    #[error("a container's network needs root: run rvm as root, or give --network none")]
+    NotRoot,
+    /// The lock on the host's networks could not be had.
+    #[error("cannot lock {}", mutex::PATH)]
+    Lock(#[source] io::Error),
+    /// No subnet is free.
+    #[error("every subnet that rvm would use for its bridge is in use on this host")]
+    NoSubnet,
+    /// The host's routes can't be read.
+    #[error("cannot read the host's routes")]
+    Routes(#[source] io::Error),
+    /// The bridge failed.
+    #[error("cannot set up the bridge {name}")]
+    Bridge {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The tap failed.
+    #[error("cannot make the tap {name}")]
+    Tap {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A kernel parameter can't be set.
+    #[error("cannot set the kernel parameter {name}")]
+    Sysctl {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A port can't be published.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The rules failed.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    /// No address.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+}
+
+/// The network of one root folder.
+#[derive(Debug)]
+pub struct Network {
+    name: String,
+}
+
+impl Network {
+    /// The network of a root folder; other root folders have others, under other names.
+    pub fn of(root: &Root) -> Self {
+        let name = match root.path().to_str() {
+            Some(SYSTEM_ROOT) => "rvm0".to_owned(),
+            _ => format!(
+                "rvm-{:06x}",
+                fnv(root.path().as_os_str().as_encoded_bytes()) & 0xff_ffff
+            ),
+        };
+        Self { name }
+    }
+
+    /// Connects a container: reserves its ports, leases it an address, and makes what of the network is missing. The descriptor is the
+    /// tap, for the VMM.
+    pub fn connect(
+        &self,
+        database: &Database,
+        id: &ContainerId,
+        publish: &[Publish],
+    ) -> Result<(Connection, OwnedFd), NetworkError> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(NetworkError::NotRoot);
+        }
+        let (reservations, ports) = ports::reserve(publish)?;
+        let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
+        let subnet = self.subnet(database)?;
+        let tap = tap::name(id);
+        let endpoint = database.lease(id, subnet, |address| Endpoint {
+            address,
+            prefix: subnet.prefix,
+            gateway: subnet.gateway(),
+            mac: mac(address),
+            tap: tap.clone(),
+            ports,
+        })?;
+        // From here on whoever cleans up after this container finds what there is to clean.
+        rules::connect(&self.name, subnet, &endpoint)?;
+        bridge::ensure(&self.name, subnet)?;
+        let tap = tap::make(&tap, &self.name)?;
+        Ok((
+            Connection {
+                endpoint,
+                reservations,
+            },
+            tap,
+        ))
+    }
+
+    /// Takes back what a container had, and the network itself when it was the last one. The tap is to be closed before.
+    pub fn disconnect(
+        &self,
+        database: &Database,
+        id: &ContainerId,
+        endpoint: &Endpoint,
+    ) -> Result<(), NetworkError> {
+        let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
+        let left = database.release(id)?;
+        if left > 0 {
+            return Ok(rules::disconnect(&self.name, endpoint)?);
+        }
+        bridge::remove(&self.name)?;
+        rules::remove(&self.name)?;
+        Ok(database.set_subnet(None)?)
+    }
+
+    /// The network's subnet, chosen when there is none yet.
+    fn subnet(&self, database: &Database) -> Result<Subnet, NetworkError> {
+        if let Some(subnet) = database.subnet()? {
+            return Ok(subnet);
+        }
+        let routes = routes::read().map_err(NetworkError::Routes)?;
+        let free = candidates().find(|subnet| !routes.iter().any(|route| route.overlaps(*subnet)));
+        let subnet = free.ok_or(NetworkError::NoSubnet)?;
+        database.set_subnet(Some(subnet))?;
+        Ok(subnet)
+    }
+}
+
+/// The subnets that are tried, in this order.
+fn candidates() -> impl Iterator<Item = Subnet> {
+    let of = |a, b| {
+        move |c| Subnet {
+            base: Ipv4Addr::new(a, b, c, 0),
+            prefix: 24,
+        }
+    };
+    (0..=255).map(of(172, 31)).chain((0..=255).map(of(10, 231)))
+}
+
+/// A locally administered MAC address that follows from the IPv4 address, as Docker makes it.
+fn mac(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x42, a, b, c, d]
+}
+
+/// The FNV-1a hash: stable over versions, unlike the standard library's.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
