@@ -5,7 +5,7 @@ use virtio_bindings::virtio_mmio::*;
 use virtio_bindings::virtio_ring::{VRING_DESC_F_NEXT, VRING_DESC_F_WRITE};
 use virtio_queue::desc::RawDescriptor;
 use virtio_queue::desc::split::Descriptor;
-use virtio_queue::mock::MockSplitQueue;
+use virtio_queue::mock::{AvailRing, DescriptorTable, UsedRing};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::VirtioDevice;
@@ -20,7 +20,17 @@ pub const BUFFERS: u64 = 1 << 20;
 pub const NEXT: u16 = VRING_DESC_F_NEXT as u16;
 pub const WRITE: u16 = VRING_DESC_F_WRITE as u16;
 
-pub type Queue<'m> = MockSplitQueue<'m, GuestMemoryMmap>;
+/// A queue from the driver's side. (The mock queue of `virtio-queue` lays its rings out so that they overlap.)
+pub struct Queue<'m> {
+    base: u64,
+    size: u16,
+    pub table: DescriptorTable<'m, GuestMemoryMmap>,
+    avail: AvailRing<'m, GuestMemoryMmap>,
+    used: UsedRing<'m, GuestMemoryMmap>,
+}
+
+const AVAIL: u64 = 0x4000;
+const USED: u64 = 0x8000;
 
 pub fn memory() -> GuestMemoryMmap {
     GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY_SIZE as usize)]).unwrap()
@@ -28,29 +38,47 @@ pub fn memory() -> GuestMemoryMmap {
 
 /// The `index`th queue of a device, with `size` descriptors.
 pub fn queue(memory: &GuestMemoryMmap, index: u64, size: u16) -> Queue<'_> {
-    MockSplitQueue::create(memory, GuestAddress(0x1000 + index * 0x10000), size)
+    let base = 0x10000 * (index + 1);
+    Queue {
+        base,
+        size,
+        table: DescriptorTable::new(memory, GuestAddress(base), size),
+        avail: AvailRing::new(memory, GuestAddress(base + AVAIL), size),
+        used: UsedRing::new(memory, GuestAddress(base + USED), size),
+    }
 }
 
 /// Makes a chain available. Its descriptors are (address, length, flags) and are put at `at` in the table, one after the other.
 pub fn offer(queue: &Queue, at: u16, chain: &[(u64, u32, u16)]) {
-    let last = chain.len() - 1;
-    let descriptors = chain.iter().zip(0..).map(|(&(address, length, flags), i)| {
-        let flags = if usize::from(i) == last {
-            flags
-        } else {
-            flags | NEXT
-        };
-        RawDescriptor::from(Descriptor::new(address, length, flags, at + i + 1))
-    });
-    let descriptors: Vec<_> = descriptors.collect();
-    queue.add_desc_chains(&descriptors, at).unwrap();
+    for (&(address, length, flags), index) in chain.iter().zip(at..) {
+        let last = usize::from(index - at) + 1 == chain.len();
+        let flags = if last { flags } else { flags | NEXT };
+        let descriptor = Descriptor::new(address, length, flags, index + 1);
+        queue
+            .table
+            .store(index, RawDescriptor::from(descriptor))
+            .unwrap();
+    }
+    let next = u16::from_le(queue.avail.idx().load());
+    queue
+        .avail
+        .ring()
+        .ref_at((next % queue.size).into())
+        .unwrap()
+        .store(at.to_le());
+    queue.avail.idx().store(next.wrapping_add(1).to_le());
 }
 
 /// The entry of the used ring at `index`: head and length; `None` when the device has not come so far.
 pub fn used(queue: &Queue, index: u16) -> Option<(u32, u32)> {
-    let written = u16::from_le(queue.used().idx().load());
-    (index < written).then(|| {
-        let element = queue.used().ring().ref_at(index.into()).unwrap().load();
+    let written = u16::from_le(queue.used.idx().load());
+    (index != written).then(|| {
+        let element = queue
+            .used
+            .ring()
+            .ref_at((index % queue.size).into())
+            .unwrap()
+            .load();
         (element.id(), element.len())
     })
 }
@@ -118,13 +146,10 @@ impl Rig {
         assert_eq!(self.read(VIRTIO_MMIO_STATUS), 11);
         for (index, queue) in queues.iter().enumerate() {
             self.write(VIRTIO_MMIO_QUEUE_SEL, index as u32);
-            self.write(
-                VIRTIO_MMIO_QUEUE_NUM,
-                queue.desc_table().total_size() as u32 / 16,
-            );
-            self.write(VIRTIO_MMIO_QUEUE_DESC_LOW, queue.desc_table_addr().0 as u32);
-            self.write(VIRTIO_MMIO_QUEUE_AVAIL_LOW, queue.avail_addr().0 as u32);
-            self.write(VIRTIO_MMIO_QUEUE_USED_LOW, queue.used_addr().0 as u32);
+            self.write(VIRTIO_MMIO_QUEUE_NUM, queue.size.into());
+            self.write(VIRTIO_MMIO_QUEUE_DESC_LOW, queue.base as u32);
+            self.write(VIRTIO_MMIO_QUEUE_AVAIL_LOW, (queue.base + AVAIL) as u32);
+            self.write(VIRTIO_MMIO_QUEUE_USED_LOW, (queue.base + USED) as u32);
             self.write(VIRTIO_MMIO_QUEUE_READY, 1);
         }
         self.write(VIRTIO_MMIO_STATUS, 15);

@@ -281,10 +281,7 @@ fn malformed_chains_are_counted_and_come_back() {
     let own_index = 1;
     offer(&disk.queue, own_index, &[(DATA, 512, WRITE)]);
     let looping = virtio_queue::desc::split::Descriptor::new(DATA, 512, WRITE | NEXT, own_index);
-    disk.queue
-        .desc_table()
-        .store(own_index, looping.into())
-        .unwrap();
+    disk.queue.table.store(own_index, looping.into()).unwrap();
     disk.rig.kick(0);
     assert_eq!(disk.metrics().malformed, 9);
     disk.done += 1;

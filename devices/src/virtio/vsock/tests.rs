@@ -347,7 +347,7 @@ fn more_than_the_credit_is_a_violation() {
     let mut guest = Guest::new(&memory);
     let _host = guest.connect(1000, 52);
     let data = vec![0; MAX_DATA];
-    guest.offer(4);
+    guest.offer(16);
     for _ in 0..100 {
         guest.send(1000, 52, op::RW, &data);
         if guest.metrics().violations > 0 {
