@@ -1,1 +1,32 @@
-//! Placeholder.
+//! OCI images: loading, the content store, and layers as file systems that a VM maps.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod blobs;
+mod compression;
+mod convert;
+mod digest;
+pub mod erofs;
+mod garbage;
+mod image;
+mod import;
+mod index;
+mod layer;
+mod layers;
+mod load;
+mod reference;
+mod store;
+pub mod tar;
+mod workspace;
+
+pub use blobs::BlobError;
+pub use compression::{Compression, decompress};
+pub use convert::ConvertError;
+pub use digest::{Digest, DigestError};
+pub use image::{Image, Layer, chain_id};
+pub use index::IndexError;
+pub use layer::{LayerError, LayerReader, Limits};
+pub use layers::{LayerImage, LayerImageError};
+pub use load::{LoadError, LoadOptions, Loaded};
+pub use reference::{Reference, ReferenceError};
+pub use store::{Listed, Removed, Store, StoreError};

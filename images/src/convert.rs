@@ -1,0 +1,95 @@
+//! From layer blobs to EROFS images: one layer to one image, or several to one.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use crate::compression::decompress;
+use crate::digest::{Digest, Hashing};
+use crate::erofs::{ImageError, ImageWriter, Tree};
+use crate::layer::{LayerError, LayerReader, Limits};
+
+/// Why a layer does not become a file system.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// What it unpacks to is not what the image's configuration says.
+    #[error("layer {expected} is damaged: it unpacks to {found}")]
+    DiffId {
+        /// DiffID in the configuration.
+        expected: Digest,
+        /// Digest of what was unpacked.
+        found: Digest,
+    },
+    /// One of its entries, or the archive, is not right.
+    #[error("layer {diff_id} cannot be used: {source}")]
+    Layer {
+        /// DiffID in the configuration.
+        diff_id: Digest,
+        /// What is wrong; its text is part of this one's.
+        source: Box<LayerError>,
+    },
+    /// Its blob cannot be opened.
+    #[error("layer {diff_id} cannot be opened")]
+    Blob {
+        /// DiffID in the configuration.
+        diff_id: Digest,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The image could not be written.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}
+
+/// Reads `layers`, lowest first, each with its DiffID, and writes one image of them to `image`.
+///
+/// A single layer keeps its whiteouts, for overlayfs; of several, only what they amount to is left. Nothing is
+/// synced.
+pub(crate) fn convert(layers: &[(Digest, File)], image: File, limits: Limits, uuid: &Digest) -> Result<File, ConvertError> {
+    let mut writer = ImageWriter::new(image)?;
+    let mut merged: Option<Tree> = None;
+    for (diff_id, blob) in layers {
+        let tree = read_layer(*diff_id, blob, &mut writer, limits)?;
+        match &mut merged {
+            None => merged = Some(tree),
+            Some(lower) => lower.merge(tree),
+        }
+    }
+    let mut uuid_bytes = [0; 16];
+    uuid_bytes.copy_from_slice(&uuid.as_bytes()[..16]);
+    Ok(writer.finish(&merged.unwrap_or_default(), uuid_bytes)?)
+}
+
+fn read_layer(diff_id: Digest, blob: &File, writer: &mut ImageWriter, limits: Limits) -> Result<Tree, ConvertError> {
+    let failed = |source| ConvertError::Layer { diff_id, source: Box::new(source) };
+    let unreadable = |err| failed(LayerError::Tar(crate::tar::TarError::Read(err)));
+    // Headers and padding count too: a stream of nothing else has to end as well.
+    let most = limits.bytes.saturating_add(limits.entries.saturating_mul(4096));
+    let plain = Limited { inner: decompress(blob).map_err(unreadable)?, left: most };
+    let mut stream = Hashing::new(plain);
+    let tree = LayerReader::new(writer, limits).read(&mut stream).map_err(failed)?;
+    // The DiffID covers what stands behind the archive's end as well.
+    io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
+    let (found, _, _) = stream.finish();
+    if found != diff_id {
+        return Err(ConvertError::DiffId { expected: diff_id, found });
+    }
+    Ok(tree)
+}
+
+/// Fails once more than `left` bytes have passed.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.left = self
+            .left
+            .checked_sub(n as u64)
+            .ok_or_else(|| io::Error::other("it unpacks to more than the limit"))?;
+        Ok(n)
+    }
+}

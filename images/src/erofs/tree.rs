@@ -1,0 +1,206 @@
+//! A file system's names and attributes in memory; the data of its files is in the image already.
+
+use std::collections::BTreeMap;
+
+use super::xattr::Xattrs;
+
+/// Index of a [`Node`] in its [`Tree`]. Names that share one are hard links.
+pub type NodeId = u32;
+
+/// All nodes of a file system, from the root directory at [`Tree::ROOT`].
+///
+/// Nodes that were replaced stay in it without a name and are not written.
+#[derive(Debug)]
+pub struct Tree {
+    nodes: Vec<Node>,
+}
+
+/// What an inode will hold.
+#[derive(Debug)]
+pub struct Node {
+    /// Owner, mode, time, extended attributes.
+    pub meta: Meta,
+    /// Type and content.
+    pub kind: Kind,
+}
+
+/// Attributes that all kinds of nodes have.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    /// Permission bits with set-uid, set-gid and sticky.
+    pub mode: u16,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time: seconds since 1970 and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+}
+
+/// The type of a node and what only that type has.
+#[derive(Debug)]
+pub enum Kind {
+    /// A directory.
+    Directory(Directory),
+    /// A regular file whose data begins at `block` of the image.
+    File {
+        /// First block; of no meaning when `size` is 0.
+        block: u32,
+        /// Length in bytes.
+        size: u64,
+    },
+    /// A symbolic link with its target.
+    Symlink(Box<[u8]>),
+    /// A character device, with its number as [`device_number`](super::tree::device_number) makes it.
+    CharDevice(u32),
+    /// A block device.
+    BlockDevice(u32),
+    /// A named pipe.
+    Fifo,
+    /// The name is deleted from the layers below; on disk the character device 0:0, as overlayfs has it.
+    Whiteout,
+}
+
+/// A directory's entries and what overlayfs has to know of it.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// Names, sorted by their bytes as the format demands; without `.` and `..`.
+    pub children: BTreeMap<Box<[u8]>, NodeId>,
+    /// Nothing of the directory in the layers below shows through.
+    pub opaque: bool,
+    /// No entry of the layer made it; it is there because something is in it.
+    pub implicit: bool,
+}
+
+impl Meta {
+    /// What a directory gets that the layer says nothing about.
+    pub fn default_directory() -> Self {
+        Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Xattrs::default() }
+    }
+}
+
+impl Tree {
+    /// The root directory's node.
+    pub const ROOT: NodeId = 0;
+
+    /// A root directory with nothing in it.
+    pub fn new() -> Self {
+        let directory = Directory { implicit: true, ..Directory::default() };
+        Self { nodes: vec![Node { meta: Meta::default_directory(), kind: Kind::Directory(directory) }] }
+    }
+
+    /// Number of nodes, those without a name included.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is not even a root.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The node `id`, which this tree gave out.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    /// The same, to be changed.
+    pub fn node_mut(&mut self, id: NodeId) -> &mut Node {
+        &mut self.nodes[id as usize]
+    }
+
+    /// The directory `id`, or `None` when it is something else.
+    pub fn directory(&self, id: NodeId) -> Option<&Directory> {
+        match &self.node(id).kind {
+            Kind::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn directory_mut(&mut self, id: NodeId) -> Option<&mut Directory> {
+        match &mut self.node_mut(id).kind {
+            Kind::Directory(directory) => Some(directory),
+            _ => None,
+        }
+    }
+
+    /// What has `name` in the directory `parent`.
+    pub fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        self.directory(parent)?.children.get(name).copied()
+    }
+
+    /// Adds a node that has no name yet.
+    pub fn add(&mut self, node: Node) -> NodeId {
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as NodeId
+    }
+
+    /// Gives `name` in the directory `parent` to `node`, in place of what had it.
+    pub fn link(&mut self, parent: NodeId, name: &[u8], node: NodeId) {
+        if let Some(directory) = self.directory_mut(parent) {
+            directory.children.insert(name.into(), node);
+        }
+    }
+
+    /// Lays `upper` over this tree as overlayfs would, and leaves nothing for overlayfs to do.
+    pub fn merge(&mut self, upper: Tree) {
+        let shift = self.nodes.len() as NodeId;
+        for mut node in upper.nodes {
+            if let Kind::Directory(directory) = &mut node.kind {
+                directory.children.values_mut().for_each(|child| *child += shift);
+            }
+            self.nodes.push(node);
+        }
+        let mut todo = vec![(Self::ROOT, shift)];
+        while let Some((lower, upper)) = todo.pop() {
+            let meta = self.node(upper).meta.clone();
+            let Some(above) = self.directory_mut(upper).map(std::mem::take) else {
+                continue;
+            };
+            if !above.implicit {
+                self.node_mut(lower).meta = meta;
+            }
+            if above.opaque && let Some(below) = self.directory_mut(lower) {
+                below.children.clear();
+            }
+            for (name, node) in above.children {
+                match self.child(lower, &name) {
+                    Some(below) if self.merges(below, node) => todo.push((below, node)),
+                    _ => self.link(lower, &name, node),
+                }
+            }
+        }
+        self.drop_whiteouts();
+    }
+
+    fn merges(&self, below: NodeId, above: NodeId) -> bool {
+        self.directory(below).is_some() && self.directory(above).is_some()
+    }
+
+    /// Takes all marks for overlayfs away: below this tree there is nothing they could hide.
+    pub fn drop_whiteouts(&mut self) {
+        for id in 0..self.nodes.len() as NodeId {
+            let Some(directory) = self.directory_mut(id) else { continue };
+            let mut children = std::mem::take(&mut directory.children);
+            directory.opaque = false;
+            children.retain(|_, &mut child| !matches!(self.node(child).kind, Kind::Whiteout));
+            if let Some(directory) = self.directory_mut(id) {
+                directory.children = children;
+            }
+        }
+    }
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A device number as the kernel's `new_encode_dev` packs it; `None` when it has no room for it.
+pub fn device_number(major: u32, minor: u32) -> Option<u32> {
+    (major < 1 << 12 && minor < 1 << 20).then_some(minor & 0xff | major << 8 | (minor & !0xff) << 12)
+}

@@ -1,0 +1,53 @@
+//! Deletes content that no image needs any more.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::blobs::list;
+use crate::digest::Digest;
+use crate::image::chain_id;
+use crate::store::{Store, StoreError};
+
+impl Store {
+    /// Deletes blobs and layers that no entry of the index leads to, unless another command is bringing
+    /// content in: then the next collection finds them.
+    pub(crate) fn collect_garbage(&self) -> Result<(), StoreError> {
+        let Some(_alone) = self.try_hold_alone()? else {
+            tracing::debug!("no garbage collection while images come in");
+            return Ok(());
+        };
+        let mut blobs = HashSet::new();
+        let mut layers = HashSet::new();
+        for entry in self.index.read()? {
+            let image = self.image(&entry.manifest, None)?;
+            blobs.extend([image.manifest, image.id]);
+            blobs.extend(image.layers.iter().map(|layer| layer.digest));
+            layers.extend(image.layers.iter().map(|layer| layer.diff_id));
+            layers.extend((1..=image.layers.len()).filter_map(|n| chain_id(&image.layers[..n])));
+        }
+        let folder = self.blobs.folder();
+        for digest in list(folder).map_err(|source| self.io(folder, source))? {
+            if !blobs.contains(&digest) {
+                self.delete(&self.blobs.path(&digest))?;
+            }
+        }
+        let folder = self.layers_folder();
+        for entry in fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
+            let path = entry.map_err(|source| self.io(&folder, source))?.path();
+            let id = path.file_stem().and_then(|name| Digest::from_hex(name.to_str()?).ok());
+            if id.is_some_and(|id| !layers.contains(&id)) {
+                self.delete(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn delete(&self, path: &Path) -> Result<(), StoreError> {
+        match fs::remove_file(path) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => Err(self.io(path, err)),
+            _ => Ok(()),
+        }
+    }
+}

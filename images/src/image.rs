@@ -1,0 +1,51 @@
+//! What an image is made of, once its manifest and configuration are read.
+
+use oci_spec::image::ImageConfiguration;
+use sha2::{Digest as _, Sha256};
+
+use crate::digest::Digest;
+use crate::reference::Reference;
+
+/// An image in the store.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Digest of the configuration: what Docker calls the image's id.
+    pub id: Digest,
+    /// Digest of the manifest: what `name@sha256:…` states.
+    pub manifest: Digest,
+    /// The name it was found by; `None` when that was an id.
+    pub reference: Option<Reference>,
+    /// What to run and how.
+    pub config: ImageConfiguration,
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+}
+
+/// A layer, by both of its digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Digest of the tar stream that it unpacks to.
+    pub diff_id: Digest,
+    /// Digest of the blob, compressed or not.
+    pub digest: Digest,
+    /// Size of the blob in bytes.
+    pub size: u64,
+}
+
+impl Image {
+    /// Sizes of all layers' blobs together, in bytes.
+    pub fn blob_size(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.size).sum()
+    }
+}
+
+/// The ChainID of layers, lowest first (image-spec, config.md): names the result of applying them all.
+///
+/// Of a single layer it is the DiffID. `None` when there is no layer.
+pub fn chain_id(layers: &[Layer]) -> Option<Digest> {
+    let (first, rest) = layers.split_first()?;
+    Some(rest.iter().fold(first.diff_id, |chain, layer| {
+        let hash = Sha256::digest(format!("{chain} {}", layer.diff_id));
+        Digest::from_bytes(hash.into())
+    }))
+}

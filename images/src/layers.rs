@@ -1,0 +1,175 @@
+//! Layers as file systems: one EROFS image a layer, made once, and shared by all that have the layer.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::thread;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::blobs::BlobError;
+use crate::convert::{ConvertError, convert};
+use crate::digest::Digest;
+use crate::image::{Image, Layer, chain_id};
+use crate::layer::Limits;
+use crate::store::{Store, StoreError};
+use crate::workspace::{Workspace, publish};
+
+/// Conversions at once: inflating and hashing keep a core busy each.
+const THREADS: usize = 2;
+
+/// A read-only file system to be mounted as a lower directory.
+#[derive(Debug)]
+pub struct LayerImage {
+    /// Where the store has it. A multiple of 2 MiB long, so that virtio-pmem can map it.
+    pub path: PathBuf,
+    /// It, opened for reading: as long as that is open, the image stays, whatever is removed.
+    pub file: File,
+}
+
+/// Why an image's layers cannot be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerImageError {
+    /// A layer does not become a file system.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// The layer's blob cannot be had.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image has no layer at all.
+    #[error("the image {0} has no layers: there is nothing to run in it")]
+    Empty(Digest),
+}
+
+/// A layer to be converted, and where its verified blob is.
+pub(crate) struct Source {
+    pub(crate) diff_id: Digest,
+    pub(crate) blob: PathBuf,
+}
+
+impl Store {
+    /// The file systems that make up an image, uppermost first, at most `max` (and at least one) of them.
+    ///
+    /// What is not there yet is made. If the image has more layers than `max`, the lowest are applied to
+    /// one another in a single file system, known by their ChainID.
+    pub fn layer_images(&self, image: &Image, max: usize) -> Result<Vec<LayerImage>, LayerImageError> {
+        let _hold = self.hold()?;
+        let merged = image.layers.len().saturating_sub(max.max(1)) + 1;
+        let (base, separate) = image.layers.split_at(merged.min(image.layers.len()));
+        let base_id = chain_id(base).ok_or(LayerImageError::Empty(image.id))?;
+        let mut wanted: Vec<(Digest, &[Layer])> = vec![(base_id, base)];
+        wanted.extend(separate.iter().map(|layer| (layer.diff_id, std::slice::from_ref(layer))));
+
+        let mut images: Vec<Option<LayerImage>> = wanted.iter().map(|(id, _)| self.open_layer(id).ok()).collect();
+        let missing: Vec<usize> = (0..wanted.len()).filter(|&i| images[i].is_none()).collect();
+        if !missing.is_empty() {
+            let workspace = self.workspace()?;
+            let made = in_parallel(missing, |i| {
+                let (id, layers) = wanted[i];
+                Ok::<_, LayerImageError>((i, self.make_layer(&workspace, &id, layers)?))
+            })?;
+            for (i, image) in made {
+                images[i] = Some(image);
+            }
+        }
+        Ok(images.into_iter().rev().flatten().collect())
+    }
+
+    fn layer_path(&self, id: &Digest) -> PathBuf {
+        self.layers_folder().join(format!("{}.erofs", id.hex()))
+    }
+
+    fn open_layer(&self, id: &Digest) -> io::Result<LayerImage> {
+        let path = self.layer_path(id);
+        let file = File::open(&path)?;
+        Ok(LayerImage { path, file })
+    }
+
+    fn make_layer(&self, workspace: &Workspace, id: &Digest, layers: &[Layer]) -> Result<LayerImage, LayerImageError> {
+        let blobs: Vec<(Digest, File)> = layers
+            .iter()
+            .map(|layer| Ok((layer.diff_id, self.blobs.open(&layer.digest)?)))
+            .collect::<Result<_, BlobError>>()?;
+        // Two commands that need the same layer make it once: the second waits for the first here.
+        if let Some((_, blob)) = blobs.last() {
+            flock(blob, FlockOperation::LockExclusive).map_err(|err| self.io(&self.layers_folder(), err.into()))?;
+        }
+        if let Ok(image) = self.open_layer(id) {
+            return Ok(image);
+        }
+        let path = write_image(workspace, id, &blobs, Limits::default())?;
+        let to = self.layer_path(id);
+        publish(&path, &to).map_err(|source| self.io(&to, source))?;
+        Ok(self.open_layer(id).map_err(|source| self.io(&to, source))?)
+    }
+}
+
+/// Converts what the store does not have into the workspace; returns each image's place there and in the
+/// store.
+pub(crate) fn convert_missing(
+    store: &Store,
+    workspace: &Workspace,
+    sources: &[Source],
+    limits: Limits,
+) -> Result<Vec<(PathBuf, PathBuf)>, ConvertError> {
+    let missing = sources.iter().filter(|source| !store.layer_path(&source.diff_id).exists()).collect();
+    in_parallel(missing, |source: &Source| {
+        let blob = File::open(&source.blob).map_err(|err| ConvertError::Blob { diff_id: source.diff_id, source: err })?;
+        let path = write_image(workspace, &source.diff_id, &[(source.diff_id, blob)], limits)?;
+        Ok((path, store.layer_path(&source.diff_id)))
+    })
+}
+
+fn write_image(workspace: &Workspace, id: &Digest, blobs: &[(Digest, File)], limits: Limits) -> Result<PathBuf, ConvertError> {
+    let path = workspace.path().join(format!("{}.erofs", id.hex()));
+    let file = create(&path).map_err(crate::erofs::ImageError::Write)?;
+    let file = convert(blobs, file, limits, id)?;
+    file.sync_all().map_err(crate::erofs::ImageError::Write)?;
+    Ok(path)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(true).open(path)
+}
+
+/// Does all of `work` on a few threads; the first error ends it.
+fn in_parallel<T: Send, R: Send, E: Send>(work: Vec<T>, each: impl Fn(T) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+    let threads = THREADS.min(work.len());
+    let queue = Mutex::new(VecDeque::from(work));
+    let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
+    let run = || {
+        let mut done = Vec::new();
+        while let Some(item) = next() {
+            match each(item) {
+                Ok(result) => done.push(result),
+                Err(err) => {
+                    // The other threads finish what they are at and find nothing more.
+                    if let Ok(mut queue) = queue.lock() {
+                        queue.clear();
+                    }
+                    return Err(err);
+                }
+            }
+        }
+        Ok(done)
+    };
+    if threads <= 1 {
+        return run();
+    }
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            match worker.join() {
+                Ok(results) => all.extend(results?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(all)
+    })
+}
