@@ -394,3 +394,6 @@ fn half(features: u64, select: u32) -> u32 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
