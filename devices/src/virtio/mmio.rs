@@ -124,6 +124,13 @@ impl MmioTransport {
         self.ignored
     }
 
+    /// How often the rings of the queues in use made no sense.
+    pub fn queue_errors(&self) -> u64 {
+        let cell = lock(&self.cell);
+        let queues = cell.active.iter().flat_map(|active| &active.queues);
+        queues.map(VirtQueue::errors).sum()
+    }
+
     /// The driver reads `data.len()` bytes at `offset` in the device's window.
     pub fn read(&mut self, offset: u64, data: &mut [u8]) {
         data.fill(0);

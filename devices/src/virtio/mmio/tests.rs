@@ -158,6 +158,7 @@ fn a_ring_that_makes_no_sense_stops_only_its_device() {
     rig.put(0x10000 + 0x4000 + 2, &1000u16.to_le_bytes());
     rig.kick(0);
     assert_eq!(used(&queue, 0), None);
+    assert!(rig.transport.queue_errors() > 0);
 }
 
 #[test]

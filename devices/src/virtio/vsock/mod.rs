@@ -168,7 +168,10 @@ impl Vsock {
         }
         active.notify_used(RX);
         if self.tx_stopped && !self.muxer.is_full() {
-            self.process_tx(active, ops);
+            self.tx_stopped = false;
+            if let Some(queue) = active.queues.get(TX) {
+                queue.kick();
+            }
         }
     }
 
