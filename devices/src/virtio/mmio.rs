@@ -1,5 +1,7 @@
 //! The virtio-mmio transport: the registers that a guest's driver sees (virtio 1.2, section 4.2, version 2 only).
 
+mod persist;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +19,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::interrupt::Interrupt;
 use super::queue::VirtQueue;
-use super::state::{DeviceMetrics, StateError, TransportState};
+use super::state::{DeviceMetrics, StateError};
 use super::subscriber::{DeviceCell, DeviceSubscriber, lock};
 use super::{Active, VirtioDevice};
 
@@ -323,70 +325,6 @@ impl MmioTransport {
         self.driver_features_select = 0;
         self.driver_features = 0;
         self.queue_select = 0;
-    }
-
-    /// The state of transport and device. The device thread must be paused and the vCPUs stopped.
-    pub fn save(&self) -> TransportState {
-        let cell = lock(&self.cell);
-        let queues = match &cell.active {
-            Some(active) => active
-                .queues
-                .iter()
-                .map(|queue| queue.state().into())
-                .collect(),
-            None => self
-                .queues
-                .iter()
-                .map(|queue| queue.state().into())
-                .collect(),
-        };
-        TransportState {
-            status: self.status,
-            device_features_select: self.device_features_select,
-            driver_features_select: self.driver_features_select,
-            driver_features: self.driver_features,
-            queue_select: self.queue_select,
-            interrupt_status: self.interrupt.status(),
-            config_generation: self.interrupt.generation(),
-            needs_reset: self.interrupt.needs_reset(),
-            queues,
-            device: cell.device.save(),
-        }
-    }
-
-    /// Takes over a saved state, in a transport that was not used yet. A device that was in use is so again at once, and
-    /// looks at all its queues when its event loop runs.
-    pub fn restore(&mut self, state: &TransportState) -> Result<(), StateError> {
-        if state.queues.len() != self.queues.len() {
-            return Err(StateError::QueueCount {
-                expected: self.queues.len(),
-                found: state.queues.len(),
-            });
-        }
-        let unknown = state.driver_features & !self.device_features;
-        if state.status & FEATURES_OK != 0 && unknown != 0 {
-            return Err(StateError::Features(unknown));
-        }
-        for (index, (queue, state)) in self.queues.iter_mut().zip(&state.queues).enumerate() {
-            let mut state = virtio_queue::QueueState::from(*state);
-            state.max_size = queue.max_size();
-            *queue = Queue::try_from(state).map_err(|error| StateError::Queue(index, error))?;
-        }
-        lock(&self.cell).device.restore(&state.device)?;
-        self.status = state.status;
-        self.device_features_select = state.device_features_select;
-        self.driver_features_select = state.driver_features_select;
-        self.driver_features = state.driver_features;
-        self.queue_select = state.queue_select;
-        if self.status & DRIVER_OK != 0 && !state.needs_reset {
-            self.activate()?;
-        }
-        self.interrupt.restore(
-            state.interrupt_status,
-            state.config_generation,
-            state.needs_reset,
-        );
-        Ok(())
     }
 }
 
