@@ -2,21 +2,68 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use oci_spec::runtime::LinuxResources;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rvm_agent_protocol::{Failure, FailureKind};
+
 const HIERARCHY: &str = "/sys/fs/cgroup";
+
+/// Why a control group could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The group itself.
+    #[error("control group: {0} could not be made")]
+    Make(PathBuf, #[source] io::Error),
+    /// One of its limits.
+    #[error("control group: {0} could not be set to {1}")]
+    Limit(String, String, #[source] io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { kind: FailureKind::Other, message: crate::console::chain(&error) }
+    }
+}
 
 /// A control group.
 pub struct Cgroup {
     path: PathBuf,
+    folder: OwnedFd,
     oom_kills: u64,
 }
 
 impl Cgroup {
-    /// The group at `path` in the hierarchy.
-    pub fn new(path: &Path) -> Self {
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        Self { path: Path::new(HIERARCHY).join(relative), oom_kills: 0 }
+    /// Makes the group at `path` in the hierarchy, with the limits of `resources`.
+    pub fn make(path: &Path, resources: Option<&LinuxResources>) -> Result<Self, Error> {
+        let path = Path::new(HIERARCHY).join(path.strip_prefix("/").unwrap_or(path));
+        let unmade = |e: io::Error| Error::Make(path.clone(), e);
+        enable_controllers(&path).map_err(unmade)?;
+        fs::create_dir(&path).map_err(unmade)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, &path, flags, Mode::empty()).map_err(|e| unmade(e.into()))?;
+        let group = Self { path, folder, oom_kills: 0 };
+        if let Some(resources) = resources {
+            if let Err(e) = group.limit(resources) {
+                group.remove();
+                return Err(e);
+            }
+        }
+        Ok(group)
+    }
+
+    /// Its folder, for a fork into it.
+    pub fn folder(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+
+    fn limit(&self, resources: &LinuxResources) -> Result<(), Error> {
+        for (file, value) in limits(resources) {
+            fs::write(self.path.join(&file), &value).map_err(|e| Error::Limit(file, value, e))?;
+        }
+        Ok(())
     }
 
     /// Sends a signal to every process in it.
@@ -58,4 +105,87 @@ impl Cgroup {
 fn value(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|number| number.trim().parse().ok())
+}
+
+/// Lets the groups above `path` pass on every controller there is.
+fn enable_controllers(path: &Path) -> io::Result<()> {
+    let available = fs::read_to_string(Path::new(HIERARCHY).join("cgroup.controllers"))?;
+    let wanted: Vec<String> = ["cpu", "cpuset", "io", "memory", "pids"]
+        .into_iter()
+        .filter(|name| available.split_whitespace().any(|controller| controller == *name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| folder.starts_with(HIERARCHY)).collect();
+    above.reverse();
+    for folder in above {
+        fs::create_dir_all(folder)?;
+        if !wanted.is_empty() {
+            fs::write(folder.join("cgroup.subtree_control"), wanted.join(" "))?;
+        }
+    }
+    Ok(())
+}
+
+/// The files of version 2 and their values for limits that the specification gives in terms of version 1.
+fn limits(resources: &LinuxResources) -> Vec<(String, String)> {
+    let mut list = Vec::new();
+    let mut add = |file: &str, value: String| list.push((file.to_owned(), value));
+    let amount = |value: i64| if value < 0 { "max".to_owned() } else { value.to_string() };
+    if let Some(memory) = resources.memory() {
+        if let Some(limit) = memory.limit() {
+            add("memory.max", amount(limit));
+        }
+        // The specification counts memory in; version 2 does not.
+        match (memory.swap(), memory.limit()) {
+            (Some(swap), Some(limit)) if swap >= 0 && limit >= 0 => add("memory.swap.max", (swap - limit).max(0).to_string()),
+            (Some(-1), _) => add("memory.swap.max", "max".into()),
+            _ => {}
+        }
+        if let Some(reservation) = memory.reservation() {
+            add("memory.low", amount(reservation));
+        }
+    }
+    if let Some(cpu) = resources.cpu() {
+        if cpu.quota().is_some() || cpu.period().is_some() {
+            let quota = cpu.quota().filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
+            add("cpu.max", format!("{quota} {}", cpu.period().unwrap_or(100_000)));
+        }
+        if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
+            // 2 to 262144 becomes 1 to 10000.
+            add("cpu.weight", (1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142).to_string());
+        }
+        if let Some(cpus) = cpu.cpus().as_ref().filter(|text| !text.is_empty()) {
+            add("cpuset.cpus", cpus.clone());
+        }
+        if let Some(nodes) = cpu.mems().as_ref().filter(|text| !text.is_empty()) {
+            add("cpuset.mems", nodes.clone());
+        }
+    }
+    if let Some(pids) = resources.pids() {
+        if pids.limit() != 0 {
+            add("pids.max", amount(pids.limit()));
+        }
+    }
+    for (file, value) in resources.unified().iter().flatten().filter(|(file, _)| !file.contains('/')) {
+        add(file, value.clone());
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_translated_to_version_2() {
+        let resources = serde_json::json!({
+            "memory": {"limit": 1000, "swap": 1500}, "cpu": {"quota": 150_000, "period": 100_000, "shares": 1024},
+            "pids": {"limit": -1}, "unified": {"memory.high": "900", "../x": "1"},
+        });
+        let mut list = limits(&serde_json::from_value(resources).expect("resources"));
+        list.sort();
+        let text: Vec<String> = list.iter().map(|(file, value)| format!("{file}={value}")).collect();
+        let expected = ["cpu.max=150000 100000", "cpu.weight=39", "memory.high=900", "memory.max=1000", "memory.swap.max=500", "pids.max=max"];
+        assert_eq!(text, expected);
+    }
 }

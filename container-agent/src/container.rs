@@ -7,24 +7,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use libcontainer::container::Container as Runtime;
-use libcontainer::container::builder::ContainerBuilder;
-use libcontainer::syscall::syscall::SyscallType;
-use oci_spec::runtime::{Process, RootBuilder, Spec};
+use oci_spec::runtime::{Process, Spec};
 use rvm_agent_protocol::{CONTAINERS_DIR, Create, Exec, ExitStatus, Failure, FailureKind, File};
 
 use crate::cgroup::Cgroup;
 use crate::child::Children;
-use crate::command::{Command, Report, variable};
-use crate::console::chain;
 use crate::inside::Inside;
 use crate::rootfs::{Root, remove_folder};
-use crate::stdio::{self, ConsoleSocket};
+use crate::runtime::{self, Streams, Waiting, variable};
+use crate::stdio;
 use crate::stream::Ends;
 use crate::user;
-
-/// Where libcontainer keeps its state.
-const STATE_DIR: &str = "/run/rvm-state";
 
 /// The containers of this guest.
 #[derive(Default)]
@@ -38,13 +31,13 @@ struct Container {
     pid: i32,
     stream: u32,
     phase: Phase,
-    runtime: Runtime,
+    spec: Spec,
     root: Root,
     cgroup: Cgroup,
 }
 
 enum Phase {
-    Created(Report),
+    Created(Waiting),
     Running,
     Stopped,
 }
@@ -61,18 +54,19 @@ impl Containers {
         fs::create_dir(&folder).map_err(|e| other(format!("the container's folder could not be made: {e}")))?;
         let made = write_files(&folder, &request.files)
             .and_then(|()| Ok(Root::mount(&folder, &request.rootfs)?))
-            .and_then(|root| self.build(request, &folder, root));
+            .and_then(|root| self.build(request, root));
         if made.is_err() && !has_mounts(&folder) {
             remove_folder(&folder);
         }
         made
     }
 
-    fn build(&mut self, request: Create, folder: &Path, mut root: Root) -> Result<(i32, Ends), Failure> {
-        match make(request, folder, &root) {
-            Ok(Made { id, runtime, pid, report, ends, cgroup }) => {
-                let phase = Phase::Created(report);
-                self.list.insert(id, Container { pid, stream: 0, phase, runtime, root, cgroup });
+    fn build(&mut self, request: Create, mut root: Root) -> Result<(i32, Ends), Failure> {
+        match make(request, &root) {
+            Ok(Made { id, spec, process, ends, cgroup }) => {
+                let pid = process.pid();
+                let phase = Phase::Created(process);
+                self.list.insert(id, Container { pid, stream: 0, phase, spec, root, cgroup });
                 Ok((pid, ends))
             }
             Err(failure) => {
@@ -98,10 +92,7 @@ impl Containers {
     pub fn start(&mut self, id: &str) -> Result<(), Failure> {
         let container = self.list.get_mut(id).ok_or_else(|| no_container(id))?;
         match std::mem::replace(&mut container.phase, Phase::Running) {
-            Phase::Created(report) => {
-                container.runtime.start().map_err(|e| other(format!("the container could not be started: {}", chain(&e))))?;
-                report.wait().map_or(Ok(()), Err)
-            }
+            Phase::Created(process) => process.start(),
             phase => {
                 container.phase = phase;
                 Err(not_in_state(id, "waiting to be started"))
@@ -116,8 +107,7 @@ impl Containers {
         if !matches!(container.phase, Phase::Running) {
             return Err(not_in_state(&id, "running"));
         }
-        let folder = Path::new(CONTAINERS_DIR).join(&id);
-        let (pid, ends) = add_process(request, &folder, container.pid)?;
+        let (pid, ends) = add_process(request, container)?;
         self.execs.insert(pid, id);
         Ok((pid, ends))
     }
@@ -187,7 +177,6 @@ impl Containers {
 impl Container {
     fn remove(&mut self, id: &str) {
         self.cgroup.remove();
-        remove_folder(&Path::new(STATE_DIR).join(id));
         if self.root.unmount() {
             remove_folder(&Path::new(CONTAINERS_DIR).join(id));
         }
@@ -196,15 +185,14 @@ impl Container {
 
 struct Made {
     id: String,
-    runtime: Runtime,
-    pid: i32,
-    report: Report,
+    spec: Spec,
+    process: Waiting,
     ends: Ends,
     cgroup: Cgroup,
 }
 
-/// Turns a request into a specification of this guest's and has libcontainer make it.
-fn make(request: Create, folder: &Path, root: &Root) -> Result<Made, Failure> {
+/// Turns a request into a specification of this guest's and makes the container's first process.
+fn make(request: Create, root: &Root) -> Result<Made, Failure> {
     let Create { id, mut spec, user, stdin, .. } = request;
     let inside = Inside::open(&root.path()).map_err(|e| other(format!("the root file system cannot be opened: {e}")))?;
     let process = spec.process_mut().as_mut().ok_or_else(|| other("the specification has no process".into()))?;
@@ -212,80 +200,66 @@ fn make(request: Create, folder: &Path, root: &Root) -> Result<Made, Failure> {
     inside.make_folder(process.cwd()).map_err(|e| {
         other(format!("the working directory {} could not be made: {e}", process.cwd().display()))
     })?;
-    let terminal = process.terminal().unwrap_or(false);
-    let owner = process.user().uid();
-    let cgroup = adapt(&mut spec, &id, root)?;
-    save(&folder.join("config.json"), &spec)?;
-    fs::create_dir_all(STATE_DIR).map_err(|e| other(format!("{STATE_DIR} could not be made: {e}")))?;
-
-    let io = Io::new(terminal, stdin, owner, folder)?;
-    let (mut report, write) = Report::new().map_err(|e| other(e.to_string()))?;
-    let built = builder(&id, &io, &write)?.as_init(folder).with_systemd(false).build();
-    drop(write);
-    let runtime = built.map_err(|e| report.so_far().unwrap_or_else(|| runtime_failure(&e)))?;
-    let pid = runtime.pid().map(|pid| pid.as_raw()).ok_or_else(|| other("the container has no process".into()))?;
-    Ok(Made { id, runtime, pid, report, ends: io.ends(stdin, owner)?, cgroup })
+    let streams = Plan::new(process, stdin)?;
+    let linux = spec.linux().as_ref();
+    let path = linux.and_then(|l| l.cgroups_path().clone()).unwrap_or_else(|| PathBuf::from(&id));
+    let cgroup = Cgroup::make(&path, linux.and_then(|l| l.resources().as_ref()))?;
+    let made = runtime::create(&spec, &root.path(), cgroup.folder(), &streams.given)
+        .and_then(|process| Ok((process, streams.ends(stdin)?)));
+    match made {
+        Ok((process, ends)) => Ok(Made { id, spec, process, ends, cgroup }),
+        Err(failure) => {
+            let _ = cgroup.signal(libc::SIGKILL);
+            cgroup.remove();
+            Err(failure)
+        }
+    }
 }
 
-/// Has libcontainer start a process in the container of the process `init`.
-fn add_process(request: Exec, folder: &Path, init: i32) -> Result<(i32, Ends), Failure> {
-    let Exec { id, mut process, user, stdin, .. } = request;
-    let root = PathBuf::from(format!("/proc/{init}/root"));
+/// Starts a process in a container.
+fn add_process(request: Exec, container: &Container) -> Result<(i32, Ends), Failure> {
+    let Exec { mut process, user, stdin, .. } = request;
+    let root = PathBuf::from(format!("/proc/{}/root", container.pid));
     let inside = Inside::open(&root).map_err(|e| other(format!("the container's root cannot be opened: {e}")))?;
     apply_user(&mut process, &user, &inside)?;
-    let owner = process.user().uid();
-    let terminal = process.terminal().unwrap_or(false);
-    let file = folder.join("process.json");
-    save(&file, &process)?;
-
-    let io = Io::new(terminal, stdin, owner, folder)?;
-    let (report, write) = Report::new().map_err(|e| other(e.to_string()))?;
-    let built = builder(&id, &io, &write)?.as_tenant().with_process(Some(file)).with_detach(true).build();
-    drop(write);
-    let ends = match built {
-        Ok(pid) => (pid.as_raw(), io.ends(stdin, owner)?),
-        Err(e) => return Err(report.wait().unwrap_or_else(|| runtime_failure(&e))),
-    };
-    report.wait().map_or(Ok(ends), Err)
+    let streams = Plan::new(&process, stdin)?;
+    let cgroup = container.cgroup.folder();
+    let waiting = runtime::join(&process, &container.spec, container.pid, cgroup, &streams.given)?;
+    let pid = waiting.pid();
+    let ends = streams.ends(stdin)?;
+    waiting.start()?;
+    Ok((pid, ends))
 }
 
-/// The standard streams of a process, before it exists.
-enum Io {
-    Pipes(Option<Ends>, stdio::Given),
-    Terminal(ConsoleSocket),
+/// The standard streams of a process that does not exist yet.
+struct Plan {
+    given: Streams,
+    ours: Ours,
 }
 
-impl Io {
-    fn new(terminal: bool, stdin: bool, owner: u32, folder: &Path) -> Result<Self, Failure> {
-        let io = if terminal {
-            ConsoleSocket::new(folder.join("console.sock")).map(Self::Terminal)
+enum Ours {
+    Pipes(Ends),
+    Terminal(OwnedFd),
+}
+
+impl Plan {
+    fn new(process: &Process, stdin: bool) -> Result<Self, Failure> {
+        let plan = if process.terminal().unwrap_or(false) {
+            stdio::console_sockets().map(|(ours, theirs)| (Streams::Terminal(theirs), Ours::Terminal(ours)))
         } else {
-            stdio::pipes(stdin, owner).map(|(ours, given)| Self::Pipes(Some(ours), given))
+            stdio::pipes(stdin, process.user().uid()).map(|(ours, given)| (Streams::Pipes(given), Ours::Pipes(ours)))
         };
-        io.map_err(stream_failure)
+        let (given, ours) = plan.map_err(stream_failure)?;
+        Ok(Self { given, ours })
     }
 
-    fn ends(self, stdin: bool, owner: u32) -> Result<Ends, Failure> {
-        match self {
-            Self::Pipes(ours, _) => Ok(ours.unwrap_or_default()),
-            Self::Terminal(socket) => socket.receive(stdin, owner).map_err(stream_failure),
+    /// The agent's ends, once the process has been made.
+    fn ends(self, stdin: bool) -> Result<Ends, Failure> {
+        match self.ours {
+            Ours::Pipes(ends) => Ok(ends),
+            Ours::Terminal(socket) => stdio::terminal(&socket, stdin).map_err(stream_failure),
         }
     }
-}
-
-fn builder(id: &str, io: &Io, report: &OwnedFd) -> Result<ContainerBuilder, Failure> {
-    let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
-        .with_executor(Command::new(report))
-        .with_root_path(STATE_DIR)
-        .map_err(|e| runtime_failure(&e))?;
-    match io {
-        Io::Terminal(socket) => builder = builder.with_console_socket(Some(socket.path())),
-        Io::Pipes(_, [stdin, stdout, stderr]) => {
-            let copy = |fd: &OwnedFd| fd.try_clone().map_err(stream_failure);
-            builder = builder.with_stdin(copy(stdin)?).with_stdout(copy(stdout)?).with_stderr(copy(stderr)?);
-        }
-    }
-    Ok(builder)
 }
 
 /// Sets what depends on the image's users: numbers, groups and the home folder.
@@ -313,18 +287,6 @@ fn apply_user(process: &mut Process, text: &str, inside: &Inside) -> Result<(), 
     Ok(())
 }
 
-/// Sets what depends on where this guest has put things.
-fn adapt(spec: &mut Spec, id: &str, root: &Root) -> Result<Cgroup, Failure> {
-    let read_only = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
-    let root = RootBuilder::default().path(root.path()).readonly(read_only).build();
-    spec.set_root(Some(root.map_err(|e| other(e.to_string()))?));
-    let linux = spec.linux_mut().as_mut().ok_or_else(|| other("the specification has no part for Linux".into()))?;
-    let path = linux.cgroups_path().clone().unwrap_or_else(|| PathBuf::from(format!("/{id}")));
-    let cgroup = Cgroup::new(&path);
-    linux.set_cgroups_path(Some(path));
-    Ok(cgroup)
-}
-
 fn write_files(folder: &Path, files: &[File]) -> Result<(), Failure> {
     for file in files {
         check_name("file name", &file.name)?;
@@ -336,11 +298,6 @@ fn write_files(folder: &Path, files: &[File]) -> Result<(), Failure> {
             .map_err(|e| other(format!("the file {} could not be written: {e}", file.name)))?;
     }
     Ok(())
-}
-
-fn save(path: &Path, value: &impl serde::Serialize) -> Result<(), Failure> {
-    let written = serde_json::to_vec(value).map_err(io::Error::from).and_then(|json| fs::write(path, json));
-    written.map_err(|e| other(format!("{} could not be written: {e}", path.display())))
 }
 
 /// Ids and file names become one component of a path.
@@ -356,10 +313,6 @@ fn check_name(what: &str, name: &str) -> Result<(), Failure> {
 fn has_mounts(folder: &Path) -> bool {
     let needle = format!(" {}/", folder.display());
     fs::read_to_string("/proc/self/mounts").map_or(true, |mounts| mounts.contains(&needle))
-}
-
-fn runtime_failure(error: &libcontainer::error::LibcontainerError) -> Failure {
-    other(format!("the container could not be made: {}", chain(error)))
 }
 
 fn stream_failure(error: io::Error) -> Failure {

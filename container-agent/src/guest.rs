@@ -159,7 +159,7 @@ fn reseed(bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Sets a parameter, given as sysctl(8) has it: dots separate, and a slash stands for a dot in a name.
-fn set_parameter(name: &str, value: &str) -> io::Result<()> {
+pub fn set_parameter(name: &str, value: &str) -> io::Result<()> {
     let mut path = PathBuf::from("/proc/sys");
     for part in name.split('.') {
         if part.is_empty() || part == "/" || part == "//" {

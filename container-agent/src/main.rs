@@ -8,7 +8,6 @@
 
 mod cgroup;
 mod child;
-mod command;
 mod connection;
 mod console;
 mod container;
@@ -17,6 +16,7 @@ mod inside;
 mod network;
 mod poll;
 mod rootfs;
+mod runtime;
 mod server;
 mod shutdown;
 mod stdio;

@@ -32,20 +32,19 @@ impl Power {
     }
 }
 
-/// Makes a panic of the agent switch the machine off: the panic of PID 1 would be the kernel's. The processes that libcontainer
-/// forks share the hook, but only end.
+/// The name by which a panic tells the agent from the processes that it forks: the first process of a container, too, has the
+/// id 1.
+pub const FORKED: &std::ffi::CStr = c"rvm-container";
+
+/// Makes a panic of the agent switch the machine off: the panic of PID 1 would be the kernel's. Its forks share the hook, but only
+/// end.
 pub fn power_off_on_panic(power: Power) {
     std::panic::set_hook(Box::new(move |panic| {
         crate::console::say(&format!("bug: {panic}"));
-        if is_container_process() {
+        if rustix::thread::name().is_ok_and(|name| name.as_c_str() == FORKED) {
             // SAFETY: ends the process without running anything more of it.
             unsafe { libc::_exit(255) }
         }
         power.off()
     }));
-}
-
-/// libcontainer names the processes that it forks, and both the agent and a container's first process have the id 1.
-fn is_container_process() -> bool {
-    rustix::thread::name().is_ok_and(|name| name.as_bytes().starts_with(b"youki:"))
 }

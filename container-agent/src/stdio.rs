@@ -2,12 +2,10 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::stream::Ends;
@@ -35,52 +33,16 @@ pub fn pipes(stdin: bool, owner: u32) -> io::Result<(Ends, Given)> {
     Ok((ends, [stdin, stdout, stderr]))
 }
 
-/// The socket on which libcontainer hands over the master of a terminal.
-pub struct ConsoleSocket {
-    listener: UnixListener,
-    path: PathBuf,
+/// Makes the two ends of a socket on which the master of a terminal is handed over.
+pub fn console_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
 }
 
-impl ConsoleSocket {
-    /// Listens at `path`.
-    pub fn new(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { listener: UnixListener::bind(&path)?, path })
-    }
-
-    /// Where it listens.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Takes the master of a terminal for a process of the user `owner`. Only after libcontainer has sent it.
-    pub fn receive(self, stdin: bool, owner: u32) -> io::Result<Ends> {
-        self.listener.set_nonblocking(true)?;
-        let (socket, _) = self.listener.accept()?;
-        let master = receive_descriptor(&socket)?;
-        if owner != 0 {
-            rustix::fs::fchown(slave(&master)?, Some(Uid::from_raw(owner)), None::<Gid>)?;
-        }
-        let stdin = if stdin { Some(master.try_clone()?) } else { None };
-        Ok(Ends { stdin, stdout: Some(master), stderr: None, terminal: true })
-    }
-}
-
-impl Drop for ConsoleSocket {
-    fn drop(&mut self) {
-        // At worst it goes with the container's folder.
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-/// The slave of a terminal, whatever the mount namespace it is in.
-fn slave(master: &OwnedFd) -> io::Result<OwnedFd> {
-    // SAFETY: TIOCGPTPEER takes open flags and returns a new descriptor, or -1.
-    let fd = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+/// Takes the master of a terminal that was sent.
+pub fn terminal(socket: &OwnedFd, stdin: bool) -> io::Result<Ends> {
+    let master = receive_descriptor(socket)?;
+    let stdin = if stdin { Some(master.try_clone()?) } else { None };
+    Ok(Ends { stdin, stdout: Some(master), stderr: None, terminal: true })
 }
 
 fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
@@ -88,7 +50,7 @@ fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut name = [0; 64];
     let buffers = &mut [io::IoSliceMut::new(&mut name)];
-    rustix::net::recvmsg(socket, buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    rustix::net::recvmsg(socket, buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?;
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
             if let Some(descriptor) = descriptors.next() {

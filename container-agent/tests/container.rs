@@ -89,7 +89,7 @@ fn the_user_brings_groups_and_home_and_the_working_folder_is_made() {
     create.user = "app".into();
     create.spec.process_mut().as_mut().expect("a process").set_cwd("/srv/new/folder".into());
     let output = agent.output(create);
-    let expected = "uid=1000(app) gid=1000(app) groups=1000(app),29(audio)\n/home/app\n/srv/new/folder\nthrough\n";
+    let expected = "uid=1000(app) gid=1000(app) groups=29(audio),1000(app)\n/home/app\n/srv/new/folder\nthrough\n";
     assert_eq!(output.text(), expected, "{}", String::from_utf8_lossy(&output.stderr));
     let mut create = agent.container("u", &["id"]);
     create.user = "nobody".into();

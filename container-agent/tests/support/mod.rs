@@ -3,7 +3,6 @@
 //! Needs root, loop devices, `mkfs.erofs` and a static busybox: what an agent in a guest has, too.
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};

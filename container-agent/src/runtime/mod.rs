@@ -1,0 +1,164 @@
+//! Makes processes of containers after the OCI runtime specification, with one fork each.
+
+mod capability;
+mod clone;
+mod command;
+mod devices;
+mod init;
+mod mounts;
+mod privileges;
+mod report;
+mod terminal;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rvm_agent_protocol::{Failure, FailureKind};
+
+use crate::stdio::Given;
+use clone::Fork;
+pub use command::variable;
+use report::{Report, Reporter};
+
+/// What a process gets as its standard streams.
+pub enum Streams {
+    /// These descriptors.
+    Pipes(Given),
+    /// A terminal, whose master is sent to this socket.
+    Terminal(OwnedFd),
+}
+
+/// A process that waits to become its command.
+pub struct Waiting {
+    pid: i32,
+    report: Report,
+    start: OwnedFd,
+}
+
+impl Waiting {
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Lets it become its command; an error says why it could not.
+    pub fn start(self) -> Result<(), Failure> {
+        // A process that has ended meanwhile shows in the report.
+        let _ = rustix::io::write(&self.start, b"s");
+        drop(self.start);
+        self.report.outcome()
+    }
+}
+
+/// Makes a container's first process, up to the point where it waits to be started.
+pub fn create(spec: &Spec, root: &Path, cgroup: BorrowedFd<'_>, streams: &Streams) -> Result<Waiting, Failure> {
+    let namespaces = namespaces(spec)?;
+    fork(namespaces & !libc::CLONE_NEWCGROUP, Some(cgroup), |reporter, start| {
+        init::first(spec, root, namespaces, streams, reporter, start)
+    })
+}
+
+/// Makes a further process in the container whose first process is `init`.
+pub fn join(process: &Process, spec: &Spec, init: i32, cgroup: BorrowedFd<'_>, streams: &Streams) -> Result<Waiting, Failure> {
+    let namespaces = namespaces(spec)?;
+    let init = open_process(init)?;
+    if namespaces & libc::CLONE_NEWPID != 0 {
+        // Only children of the caller enter a process namespace: those that it has from now on.
+        clone::enter(init.as_fd(), libc::CLONE_NEWPID).map_err(|e| failure("the container's processes could not be joined", &e))?;
+    }
+    let made = fork(0, Some(cgroup), |reporter, start| {
+        init::further(process, init.as_fd(), namespaces & !libc::CLONE_NEWPID, streams, reporter, start)
+    });
+    if namespaces & libc::CLONE_NEWPID != 0 {
+        let back = open_process(std::process::id() as i32)
+            .and_then(|own| clone::enter(own.as_fd(), libc::CLONE_NEWPID).map_err(|e| failure("the own processes could not be joined", &e)));
+        if let Err(e) = back {
+            crate::console::say(&e.message);
+        }
+    }
+    made
+}
+
+fn fork(
+    namespaces: i32,
+    cgroup: Option<BorrowedFd<'_>>,
+    child: impl FnOnce(&Reporter, &OwnedFd) -> Failure,
+) -> Result<Waiting, Failure> {
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failure("a pipe could not be made", &e.into()));
+    let (report, write) = pipe()?;
+    let (wait, start) = pipe()?;
+    match clone::fork(namespaces, cgroup) {
+        Err(e) => Err(failure("the process could not be forked", &e)),
+        Ok(Fork::Child) => {
+            // The agent's copy alone keeps it open, so that the agent's end ends the waiting.
+            drop((report, start));
+            // Only a panic would miss it.
+            let _ = rustix::thread::set_name(crate::shutdown::FORKED);
+            let reporter = Reporter::new(write);
+            let failure = child(&reporter, &wait);
+            reporter.failed(&failure);
+            // SAFETY: ends the process without running the agent's destructors.
+            unsafe { libc::_exit(255) }
+        }
+        Ok(Fork::Parent(pid)) => {
+            drop((write, wait));
+            let mut report = Report::new(report);
+            match report.ready() {
+                Ok(()) => Ok(Waiting { pid, report, start }),
+                Err(failure) => {
+                    end(pid);
+                    Err(failure)
+                }
+            }
+        }
+    }
+}
+
+/// Ends a process that could not be set up, so that its control group is empty.
+fn end(pid: i32) {
+    // SAFETY: kill and waitpid get no pointers but null, which waitpid allows; the child has not been waited for.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::waitpid(pid, std::ptr::null_mut(), 0);
+    }
+}
+
+fn open_process(pid: i32) -> Result<OwnedFd, Failure> {
+    let pid = Pid::from_raw(pid).ok_or_else(|| failure("a process id", &io::ErrorKind::InvalidInput.into()))?;
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failure("the process could not be opened", &e.into()))
+}
+
+/// The clone flags of the namespaces that a container has to itself.
+fn namespaces(spec: &Spec) -> Result<i32, Failure> {
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let mut flags = 0;
+    for namespace in list.into_iter().flatten() {
+        flags |= match namespace.typ() {
+            _ if namespace.path().is_some() => return Err(unsupported("a namespace with a path")),
+            LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
+            LinuxNamespaceType::Pid => libc::CLONE_NEWPID,
+            LinuxNamespaceType::Ipc => libc::CLONE_NEWIPC,
+            LinuxNamespaceType::Uts => libc::CLONE_NEWUTS,
+            LinuxNamespaceType::Network => libc::CLONE_NEWNET,
+            LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,
+            LinuxNamespaceType::User => return Err(unsupported("a user namespace")),
+            LinuxNamespaceType::Time => return Err(unsupported("a time namespace")),
+        };
+    }
+    if flags & libc::CLONE_NEWNS == 0 {
+        return Err(unsupported("a container without a mount namespace"));
+    }
+    Ok(flags)
+}
+
+fn unsupported(what: &str) -> Failure {
+    Failure { kind: FailureKind::Other, message: format!("the specification asks for {what}, which a microVM does not offer") }
+}
+
+fn failure(what: &str, error: &io::Error) -> Failure {
+    Failure { kind: FailureKind::Other, message: format!("{what}: {}", command::reason(error)) }
+}
