@@ -37,6 +37,24 @@ pub fn has_kvm() -> bool {
 
 /// Starts a guest whose kernel is `kernel`, after `change` has had its way with the configuration.
 pub fn start(kernel: &[u8], change: impl FnOnce(&mut Config)) -> Vmm {
+    start_as(
+        Command::new(env!("CARGO_BIN_EXE_rvm-vmm")),
+        kernel,
+        Vec::new(),
+        change,
+    )
+}
+
+/// The number that the first of [`start_as`]'s further descriptors has in the VMM.
+pub const FURTHER_FD: i32 = FIRST_FD + 6;
+
+/// As [`start`], with a command of one's own and with further descriptors.
+pub fn start_as(
+    mut command: Command,
+    kernel: &[u8],
+    further: Vec<OwnedFd>,
+    change: impl FnOnce(&mut Config),
+) -> Vmm {
     let kvm = File::options()
         .read(true)
         .write(true)
@@ -84,13 +102,14 @@ pub fn start(kernel: &[u8], change: impl FnOnce(&mut Config)) -> Vmm {
     let config = file_with(&serde_json::to_vec(&config).expect("JSON"));
     let mappings = std::iter::once(config.into())
         .chain(passed)
+        .chain(further)
         .zip(FIRST_FD..)
         .map(|(parent_fd, child_fd)| FdMapping {
             parent_fd,
             child_fd,
         })
         .collect();
-    let process = Command::new(env!("CARGO_BIN_EXE_rvm-vmm"))
+    let process = command
         .args(["--config-fd", &FIRST_FD.to_string(), "--log-level", "debug"])
         .stdin(Stdio::null())
         .fd_mappings(mappings)

@@ -1,11 +1,9 @@
 //! Every way in which a guest can stop is reported as what it was.
 
-mod support;
-
+use crate::support::{has_kvm, kernel, start};
 use rvm_vmm::config::HostKind;
 use rvm_vmm::control::{Command, Event, Stop};
 use std::io::{Read, Seek};
-use support::{has_kvm, kernel, start};
 
 /// Runs `code` and returns how the guest stopped.
 fn stop_of(code: &[u8]) -> Stop {

@@ -1,0 +1,5 @@
+//! Promises of `rvm-vmm`, each tested on a real KVM with the program as `rvm` starts it.
+
+mod opens_nothing;
+mod stops;
+mod support;
