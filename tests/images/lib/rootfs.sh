@@ -35,7 +35,12 @@ tar_changes() {
         : >"$scratch/whiteouts/$(dirname "$path")/.wh.$(basename "$path")"
     done
     (cd "$scratch/whiteouts" && find . -type f -printf '%P\n' | sort) >"$scratch/gone"
-    layer_tar --no-recursion -C "$new" -cf "$out" --verbatim-files-from -T "$scratch/changed"
+    # As in layers that Docker makes, the directories that lead to a change are in the layer too.
+    sed '/\//!d; s,/[^/]*$,,' "$scratch/changed" "$scratch/gone" | sort -u |
+        while IFS= read -r path; do
+            while printf '%s\n' "$path" && [[ $path == */* ]]; do path=${path%/*}; done
+        done | sort -u - "$scratch/changed" >"$scratch/entries"
+    layer_tar --no-recursion -C "$new" -cf "$out" --verbatim-files-from -T "$scratch/entries"
     layer_tar --no-recursion -C "$scratch/whiteouts" --owner=0 --group=0 --mode=0644 \
         -rf "$out" --verbatim-files-from -T "$scratch/gone"
     rm -rf "$scratch"
