@@ -121,6 +121,12 @@ impl MmioTransport {
         lock(&self.cell).device.metrics()
     }
 
+    /// How many bytes the device has taken from the guest that the host has not taken yet. A VMM whose guest has switched itself
+    /// off can give the host some time for them before it ends.
+    pub fn undelivered(&self) -> u64 {
+        lock(&self.cell).device.undelivered()
+    }
+
     /// How many accesses were ignored because they were out of place.
     pub fn ignored_accesses(&self) -> u64 {
         self.ignored

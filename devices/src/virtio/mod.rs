@@ -66,6 +66,11 @@ pub trait VirtioDevice: Send {
     /// Takes over a state saved by a device of the same kind, before the device is started.
     fn restore(&mut self, state: &DeviceState) -> Result<(), StateError>;
 
+    /// How many bytes the device has taken from the guest that the host has not taken from the device yet.
+    fn undelivered(&self) -> u64 {
+        0
+    }
+
     /// What the device has counted so far.
     fn metrics(&self) -> state::DeviceMetrics;
 }

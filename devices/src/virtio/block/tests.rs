@@ -277,11 +277,10 @@ fn malformed_chains_are_counted_and_come_back() {
         assert_eq!(disk.chain(chain), 0);
         assert_eq!(disk.metrics().malformed, count, "{chain:x?}");
     }
-    // A chain that bites its tail: the last descriptor has a successor, itself.
-    let own_index = 1;
-    offer(&disk.queue, own_index, &[(DATA, 512, WRITE)]);
-    let looping = virtio_queue::desc::split::Descriptor::new(DATA, 512, WRITE | NEXT, own_index);
-    disk.queue.table.store(own_index, looping.into()).unwrap();
+    // A request whose data never ends: the second descriptor is its own successor.
+    offer(&disk.queue, 1, &[(HEADER, 16, 0), (DATA, 512, WRITE)]);
+    let endless = virtio_queue::desc::split::Descriptor::new(DATA, 512, WRITE | NEXT, 2);
+    disk.queue.table.store(2, endless.into()).unwrap();
     disk.rig.kick(0);
     assert_eq!(disk.metrics().malformed, 9);
     disk.done += 1;

@@ -131,6 +131,8 @@ fn entropy_comes_before_and_after_a_reset() {
     rig.kick(0);
     assert_eq!(used(&first, 1), Some((1, 64)));
     assert!(!rig.interrupted());
+    // The device has asked to hear of the third.
+    assert_eq!(rig.bytes(0x10000 + 0x8000 + 4 + 8 * 8, 2), [2, 0]);
     // Malformed: nothing to write to; more than the device gives at once.
     offer(&first, 2, &[(BUFFERS, 64, 0)]);
     offer(&first, 3, &[(BUFFERS, 1 << 20, WRITE)]);

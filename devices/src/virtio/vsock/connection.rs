@@ -137,6 +137,11 @@ impl Connection {
         self.guest_shutdown == shutdown::BOTH
     }
 
+    /// How much of the guest's data the socket had no room for, in bytes.
+    pub fn backlog(&self) -> u64 {
+        self.backlog.len() as u64
+    }
+
     /// Whether the socket has no room for all the guest has sent.
     pub fn has_backlog(&self) -> bool {
         !self.backlog.is_empty()

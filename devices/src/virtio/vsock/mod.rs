@@ -252,6 +252,10 @@ impl VirtioDevice for Vsock {
         Ok(())
     }
 
+    fn undelivered(&self) -> u64 {
+        self.muxer.undelivered()
+    }
+
     fn metrics(&self) -> DeviceMetrics {
         DeviceMetrics::Vsock(self.muxer.metrics)
     }

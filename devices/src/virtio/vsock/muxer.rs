@@ -92,6 +92,11 @@ impl Muxer {
         !self.resets.is_empty() || !self.pending.is_empty()
     }
 
+    /// How much of the guest's data waits for the host to take it, in bytes.
+    pub fn undelivered(&self) -> u64 {
+        self.connections.values().map(Connection::backlog).sum()
+    }
+
     /// Takes a packet of the guest.
     pub fn receive(&mut self, header: &Header, data: Option<&VolatileSlice>, ops: &mut EventOps) {
         self.metrics.packets_from_guest += 1;

@@ -114,3 +114,25 @@ fn a_reset_by_the_driver_closes_everything() {
     guest.rig.turn();
     assert_eq!(read_all(&mut host), b"");
 }
+
+#[test]
+fn there_is_a_limit_to_connections() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+    let memory = memory();
+    let mut guest = Guest::new(&memory);
+    let mut hosts: Vec<_> = (0..MAX_CONNECTIONS).map(|_| guest.dial(1)).collect();
+    assert_eq!(guest.metrics().refused, 0);
+    let mut refused = guest.dial(1);
+    assert_eq!(read_all(&mut refused), b"");
+    guest.send(1000, 52, op::REQUEST, &[]);
+    assert_eq!(guest.metrics().refused, 2);
+    assert!(
+        hosts.iter_mut().all(|host| host.read(&mut [0]).is_err()),
+        "the others stay"
+    );
+}

@@ -29,6 +29,7 @@ fn a_slow_host_gets_everything_even_after_the_guest_has_closed() {
     assert!(sent > BUF_ALLOC as usize);
     guest.shut_down(1000, 52, shutdown::BOTH);
     assert_eq!(guest.take().unwrap().0.op, op::RST);
+    assert!(guest.rig.transport.undelivered() > 0);
     let mut received: Vec<u8> = Vec::new();
     loop {
         let mut piece = [0; 7777];
@@ -40,6 +41,7 @@ fn a_slow_host_gets_everything_even_after_the_guest_has_closed() {
         guest.rig.turn();
     }
     assert_eq!(received.len(), sent);
+    assert_eq!(guest.rig.transport.undelivered(), 0);
     assert!(
         received
             .iter()
@@ -129,4 +131,17 @@ fn connections_take_turns() {
     assert_eq!(ports[0], ports[2]);
     assert_eq!(ports[1], ports[3]);
     assert_ne!(ports[0], ports[1]);
+}
+
+#[test]
+fn a_buffer_that_was_not_needed_takes_the_next_packet() {
+    let memory = memory();
+    let mut guest = Guest::new(&memory);
+    let mut host = guest.connect(1000, 52);
+    guest.offer(2);
+    for data in [b"a", b"b"] {
+        host.write_all(data).unwrap();
+        guest.rig.turn();
+        assert_eq!(guest.take().expect("a buffer is left").1, data);
+    }
 }
