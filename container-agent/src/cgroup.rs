@@ -61,7 +61,11 @@ impl Cgroup {
 
     fn limit(&self, resources: &LinuxResources) -> Result<(), Error> {
         for (file, value) in limits(resources) {
-            fs::write(self.path.join(&file), &value).map_err(|e| Error::Limit(file, value, e))?;
+            match fs::write(self.path.join(&file), &value) {
+                // A kernel without swap has no such file, and nothing to limit.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && file == "memory.swap.max" => {}
+                result => result.map_err(|e| Error::Limit(file, value, e))?,
+            }
         }
         Ok(())
     }

@@ -66,6 +66,8 @@ impl Server {
 
     /// Serves until the end of the guest.
     pub fn run(mut self) -> io::Result<()> {
+        // While the host learns that the guest is ready and thinks of its first request. An error is that request's answer.
+        let _ = self.guest.prepare();
         loop {
             let timeout = self.streams.values().filter_map(Stream::deadline).min();
             let timeout = timeout.map(|t| t.saturating_duration_since(Instant::now()));
