@@ -10,6 +10,9 @@ use event_manager::{EventManager, MutEventSubscriber, RemoteEndpoint, Subscriber
 
 use crate::virtio::subscriber::DeviceSubscriber;
 
+/// The device thread's stack, in bytes. The largest thing on it is a page of entropy.
+const STACK_SIZE: usize = 256 << 10;
+
 type Subscriber = Box<dyn MutEventSubscriber + Send>;
 
 /// Why an event loop could not be started or reached.
@@ -52,6 +55,7 @@ impl EventLoop {
         let stopped = Arc::clone(&stop);
         let thread = Builder::new()
             .name(name.to_owned())
+            .stack_size(STACK_SIZE)
             .spawn(move || {
                 while !stopped.load(Ordering::Acquire) {
                     if let Err(error) = manager.run() {

@@ -37,6 +37,13 @@
 //! without it, so neither side can wait for the other in a circle. A device's own descriptors, such as a tap, are
 //! registered by the device thread only: activation and reset, which happen on a vCPU thread, leave a mark and
 //! write to an eventfd that the device thread watches; see [`virtio::subscriber`].
+//!
+//! # What a sandbox has to allow
+//!
+//! After construction the device thread opens nothing. It uses `epoll_wait`, `epoll_ctl`, `read` and `write` (eventfds), `futex`;
+//! `preadv`, `pwritev`, `fdatasync` and `fallocate` (disks); `readv`, `writev` and the ioctl `TUNSETOFFLOAD` (taps);
+//! `socketpair`, `sendmsg`, `recvmsg`, `sendto`, `recvfrom`, `shutdown` and `close` (vsock); `getrandom` (entropy). The serial console,
+//! on vCPU threads, uses `pwrite64`, `pread64` and `ftruncate`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

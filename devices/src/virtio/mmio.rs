@@ -289,7 +289,7 @@ impl MmioTransport {
             (status, DRIVER_OK) if status == ACKNOWLEDGE | DRIVER | FEATURES_OK => {
                 self.status = value;
                 if let Err(error) = self.activate() {
-                    tracing::warn!("virtio device {} of the guest: {error}", self.device_type);
+                    tracing::debug!("activating virtio device {}: {error}", self.device_type);
                     self.interrupt.signal_needs_reset();
                 }
             }

@@ -1,7 +1,7 @@
 //! How a device's events reach it: its share of the event loop.
 //!
 //! Queue notifications are watched from the start, before the driver is there. What happens on a vCPU thread and concerns the
-//! event loop, activation and reset, is left as a mark in the [`DeviceCell`] and announced with an eventfd; the device thread
+//! event loop, activation and reset, is left as a mark in the device's cell and announced with an eventfd; the device thread
 //! carries it out before it looks at any other event of the device. So only the device thread registers and
 //! unregisters descriptors, no thread waits for another one, and a reset followed at once by a new activation comes out right.
 

@@ -57,9 +57,12 @@ impl Tap {
                 0
             }
         };
-        let offloads = offload(VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM)
-            | offload(VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4)
-            | offload(VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6);
+        let mut offloads = offload(VIRTIO_NET_F_GUEST_CSUM, TUN_F_CSUM);
+        // Segmentation needs checksums (section 5.1.3.1), and the kernel insists on it.
+        if offloads != 0 {
+            offloads |= offload(VIRTIO_NET_F_GUEST_TSO4, TUN_F_TSO4)
+                | offload(VIRTIO_NET_F_GUEST_TSO6, TUN_F_TSO6);
+        }
         // SAFETY: the descriptor is open, and the argument is a number.
         match unsafe { ioctl_with_val(&self.0, TUNSETOFFLOAD(), offloads.into()) } {
             0 => Ok(()),
