@@ -1,39 +1,61 @@
 //! Images, as the engine uses the image store.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
-use oci_spec::image::ImageConfiguration;
+use rvm_images::{LayerImageError, LoadError, LoadOptions, Store, StoreError};
+pub use rvm_images::{Image, Listed, Loaded};
 
 use crate::root::Root;
 
 /// The image store of a root folder.
-pub struct Images;
-
-/// An image.
-pub struct Image {
-    pub id: String,
-    pub config: ImageConfiguration,
-}
+#[derive(Debug)]
+pub struct Images(Store);
 
 /// Why an image is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// x
-    #[error("x")]
-    X,
+    /// It is not there, or damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its layers can't be mounted.
+    #[error(transparent)]
+    Layers(#[from] LayerImageError),
+    /// It could not be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
 }
 
 impl Images {
-    /// x
-    pub fn open(_root: &Root) -> Result<Self, ImageError> {
-        Err(ImageError::X)
+    /// Opens the store.
+    pub fn open(root: &Root) -> Result<Self, ImageError> {
+        Ok(Self(Store::open(root.path())?))
     }
-    /// x
-    pub fn resolve(&self, _r: &str) -> Result<Image, ImageError> {
-        Err(ImageError::X)
+
+    /// Finds an image by a name or an id.
+    pub fn resolve(&self, reference: &str) -> Result<Image, ImageError> {
+        Ok(self.0.resolve(reference)?)
     }
-    /// x
-    pub fn layers(&self, _id: &str, _max: usize) -> Result<Vec<PathBuf>, ImageError> {
-        Err(ImageError::X)
+
+    /// The layers of the image of that id as EROFS images, open, uppermost first, at most `max` of them.
+    pub fn layers(&self, id: &str, max: usize) -> Result<Vec<File>, ImageError> {
+        let image = self.0.resolve(id)?;
+        Ok(self.0.layer_images(&image, max)?.into_iter().map(|layer| layer.file).collect())
+    }
+
+    /// All images.
+    pub fn list(&self) -> Result<Vec<Listed>, ImageError> {
+        Ok(self.0.list()?)
+    }
+
+    /// Loads the images of an archive or a layout folder.
+    pub fn load(&self, path: &Path) -> Result<Vec<Loaded>, ImageError> {
+        Ok(self.0.load(path, &LoadOptions::default())?)
+    }
+
+    /// Loads the images of an archive that is read to its end.
+    pub fn load_stream(&self, archive: impl Read + Send) -> Result<Vec<Loaded>, ImageError> {
+        Ok(self.0.load_stream(archive, &LoadOptions::default())?)
     }
 }

@@ -4,8 +4,10 @@
 
 pub mod container;
 pub mod error;
+pub mod host;
 pub mod id;
 pub mod image;
+pub mod inspect;
 pub mod lifecycle;
 pub mod lock;
 pub mod microvm;

@@ -13,8 +13,9 @@ pub use create::{CreateError, Request as CreateRequest};
 pub use exec::{ExecError, Request as ExecRequest};
 pub use logs::{LogError, Logs};
 pub use remove::RemoveError;
-pub use signal::SignalError;
-pub use start::{Attach, StartError, Started};
+pub use rvm_agent_protocol::WindowSize;
+pub use signal::{STOP_PATIENCE, SignalError};
+pub use start::{Attach, MONITOR_CLIENT_FD, MONITOR_LOCK_FD, StartError, Started};
 
 use std::io;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rvm_agent_protocol::{
@@ -116,10 +116,6 @@ pub fn boot(
     let artifacts = Artifacts::find(settings.kernel.as_deref())?;
     let kernel = artifacts.open_kernel()?;
     let layers = Images::open(root)?.layers(&settings.image_id, MAX_LAYERS)?;
-    let layers = layers
-        .iter()
-        .map(|path| open(path))
-        .collect::<Result<Vec<_>, _>>()?;
     let folder = root.container(&container.id);
     let (connection, tap) = match settings.network {
         NetworkMode::None => (None, None),
@@ -247,13 +243,6 @@ fn create_request(
             &resolv_conf,
         ),
         stdin: settings.open_stdin,
-    })
-}
-
-fn open(path: &Path) -> Result<File, BootError> {
-    File::open(path).map_err(|source| BootError::Open {
-        path: path.to_owned(),
-        source,
     })
 }
 

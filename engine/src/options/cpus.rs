@@ -23,6 +23,11 @@ impl Cpus {
         self.0.div_ceil(1000) as u8
     }
 
+    /// In billionths of a processor, as Docker's API has it.
+    pub fn nano(self) -> u64 {
+        u64::from(self.0) * 1_000_000
+    }
+
     /// The share of a period of 100 ms, in microseconds, to which the container is held; none when the vCPUs themselves are the limit.
     pub fn quota(self) -> Option<i64> {
         (!self.0.is_multiple_of(1000)).then(|| i64::from(self.0) * 100)

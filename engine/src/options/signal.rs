@@ -45,12 +45,12 @@ impl FromStr for Signal {
         let name = upper.strip_prefix("SIG").unwrap_or(&upper);
         if let Some((base, offset)) = name.split_once(['+', '-']) {
             let offset: i32 = offset.parse().map_err(|_| invalid())?;
-            return match base {
-                "RTMIN" => Self::from_number(34 + offset),
-                "RTMAX" => Self::from_number(64 - offset),
+            let number = match base {
+                "RTMIN" => 34_i32.checked_add(offset),
+                "RTMAX" => 64_i32.checked_sub(offset),
                 _ => None,
-            }
-            .ok_or_else(invalid);
+            };
+            return number.filter(|number| *number >= 34).and_then(Self::from_number).ok_or_else(invalid);
         }
         NAMES
             .iter()

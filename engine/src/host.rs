@@ -1,0 +1,44 @@
+//! What this host has for microVMs, for a person to read.
+
+use crate::error::chain;
+use crate::microvm::{Artifacts, kind, memory_mib, open_kvm};
+use crate::root::Root;
+use rvm_vmm::config::HostKind;
+
+/// What this host has.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// The host kernel's release.
+    pub kernel: String,
+    /// Processors.
+    pub cpus: usize,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// KVM, or why it can't be used.
+    pub kvm: String,
+    /// Where the VMM is, or that it is not.
+    pub vmm: String,
+    /// Where the guest's kernel is, or that it is not.
+    pub guest_kernel: String,
+}
+
+/// Looks at the host.
+pub fn info(root: &Root) -> Info {
+    let kvm = match open_kvm().and_then(|kvm| kind(root, &kvm)).map(|report| report.kind) {
+        Ok(HostKind::Hardware) => "hardware virtualisation (VMX or SVM)".to_owned(),
+        Ok(HostKind::EmulatedRing0) => "programs of a guest run natively, its kernel is emulated".to_owned(),
+        Err(error) => format!("not usable: {}", chain(&error)),
+    };
+    let (vmm, guest_kernel) = match Artifacts::find(None) {
+        Ok(artifacts) => (artifacts.vmm.display().to_string(), artifacts.kernel.display().to_string()),
+        Err(error) => (error.to_string(), error.to_string()),
+    };
+    Info {
+        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        memory_mib: memory_mib(),
+        kvm,
+        vmm,
+        guest_kernel,
+    }
+}
