@@ -302,7 +302,8 @@ impl Extensions {
                 }
                 b"GNU.sparse.major" => self.sparse.version_1 = value == b"1",
                 _ => {
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    // Here as well an empty value says that there is none.
+                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.").filter(|_| !value.is_empty()) {
                         self.xattrs.push((name.to_vec(), value.to_vec()));
                     }
                 }
