@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::LinuxResources;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rvm_agent_protocol::{Failure, FailureKind};
+
+use crate::spec::Resources;
 
 const HIERARCHY: &str = "/sys/fs/cgroup";
 
@@ -37,7 +38,7 @@ pub struct Cgroup {
 
 impl Cgroup {
     /// Makes the group at `path` in the hierarchy, with the limits of `resources`.
-    pub fn make(path: &Path, resources: Option<&LinuxResources>) -> Result<Self, Error> {
+    pub fn make(path: &Path, resources: &Resources) -> Result<Self, Error> {
         let path = Path::new(HIERARCHY).join(path.strip_prefix("/").unwrap_or(path));
         let unmade = |e: io::Error| Error::Make(path.clone(), e);
         enable_controllers(&path).map_err(unmade)?;
@@ -45,11 +46,9 @@ impl Cgroup {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, &path, flags, Mode::empty()).map_err(|e| unmade(e.into()))?;
         let group = Self { path, folder, oom_kills: 0 };
-        if let Some(resources) = resources {
-            if let Err(e) = group.limit(resources) {
-                group.remove();
-                return Err(e);
-            }
+        if let Err(e) = group.limit(resources) {
+            group.remove();
+            return Err(e);
         }
         Ok(group)
     }
@@ -59,7 +58,7 @@ impl Cgroup {
         self.folder.as_fd()
     }
 
-    fn limit(&self, resources: &LinuxResources) -> Result<(), Error> {
+    fn limit(&self, resources: &Resources) -> Result<(), Error> {
         for (file, value) in limits(resources) {
             match fs::write(self.path.join(&file), &value) {
                 // A kernel without swap has no such file, and nothing to limit.
@@ -131,46 +130,44 @@ fn enable_controllers(path: &Path) -> io::Result<()> {
 }
 
 /// The files of version 2 and their values for limits that the specification gives in terms of version 1.
-fn limits(resources: &LinuxResources) -> Vec<(String, String)> {
+fn limits(resources: &Resources) -> Vec<(String, String)> {
     let mut list = Vec::new();
     let mut add = |file: &str, value: String| list.push((file.to_owned(), value));
     let amount = |value: i64| if value < 0 { "max".to_owned() } else { value.to_string() };
-    if let Some(memory) = resources.memory() {
-        if let Some(limit) = memory.limit() {
+    if let Some(memory) = &resources.memory {
+        if let Some(limit) = memory.limit {
             add("memory.max", amount(limit));
         }
         // The specification counts memory in; version 2 does not.
-        match (memory.swap(), memory.limit()) {
+        match (memory.swap, memory.limit) {
             (Some(swap), Some(limit)) if swap >= 0 && limit >= 0 => add("memory.swap.max", (swap - limit).max(0).to_string()),
             (Some(-1), _) => add("memory.swap.max", "max".into()),
             _ => {}
         }
-        if let Some(reservation) = memory.reservation() {
+        if let Some(reservation) = memory.reservation {
             add("memory.low", amount(reservation));
         }
     }
-    if let Some(cpu) = resources.cpu() {
-        if cpu.quota().is_some() || cpu.period().is_some() {
-            let quota = cpu.quota().filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
-            add("cpu.max", format!("{quota} {}", cpu.period().unwrap_or(100_000)));
+    if let Some(cpu) = &resources.cpu {
+        if cpu.quota.is_some() || cpu.period.is_some() {
+            let quota = cpu.quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
+            add("cpu.max", format!("{quota} {}", cpu.period.unwrap_or(100_000)));
         }
-        if let Some(shares) = cpu.shares().filter(|shares| *shares > 0) {
+        if let Some(shares) = cpu.shares.filter(|shares| *shares > 0) {
             // 2 to 262144 becomes 1 to 10000.
             add("cpu.weight", (1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142).to_string());
         }
-        if let Some(cpus) = cpu.cpus().as_ref().filter(|text| !text.is_empty()) {
+        if let Some(cpus) = cpu.cpus.as_ref().filter(|text| !text.is_empty()) {
             add("cpuset.cpus", cpus.clone());
         }
-        if let Some(nodes) = cpu.mems().as_ref().filter(|text| !text.is_empty()) {
+        if let Some(nodes) = cpu.mems.as_ref().filter(|text| !text.is_empty()) {
             add("cpuset.mems", nodes.clone());
         }
     }
-    if let Some(pids) = resources.pids() {
-        if pids.limit() != 0 {
-            add("pids.max", amount(pids.limit()));
-        }
+    if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit).filter(|limit| *limit != 0) {
+        add("pids.max", amount(limit));
     }
-    for (file, value) in resources.unified().iter().flatten().filter(|(file, _)| !file.contains('/')) {
+    for (file, value) in resources.unified.iter().filter(|(file, _)| !file.contains('/')) {
         add(file, value.clone());
     }
     list

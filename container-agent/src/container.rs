@@ -7,17 +7,20 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Process, Spec};
-use rvm_agent_protocol::{CONTAINERS_DIR, Create, Exec, ExitStatus, Failure, FailureKind, File};
+use rvm_agent_protocol::{CONTAINERS_DIR, CreateOf, ExecOf, ExitStatus, Failure, FailureKind, File};
 
 use crate::cgroup::Cgroup;
 use crate::child::Children;
 use crate::inside::Inside;
 use crate::rootfs::{Root, remove_folder};
-use crate::runtime::{self, Streams, Waiting, variable};
+use crate::runtime::{self, Streams, Waiting};
+use crate::spec::{Process, Spec};
 use crate::stdio;
 use crate::stream::Ends;
 use crate::user;
+
+type Create = CreateOf<Spec>;
+type Exec = ExecOf<Process>;
 
 /// The containers of this guest.
 #[derive(Default)]
@@ -195,15 +198,12 @@ struct Made {
 fn make(request: Create, root: &Root) -> Result<Made, Failure> {
     let Create { id, mut spec, user, stdin, .. } = request;
     let inside = Inside::open(&root.path()).map_err(|e| other(format!("the root file system cannot be opened: {e}")))?;
-    let process = spec.process_mut().as_mut().ok_or_else(|| other("the specification has no process".into()))?;
-    apply_user(process, &user, &inside)?;
-    inside.make_folder(process.cwd()).map_err(|e| {
-        other(format!("the working directory {} could not be made: {e}", process.cwd().display()))
-    })?;
-    let streams = Plan::new(process, stdin)?;
-    let linux = spec.linux().as_ref();
-    let path = linux.and_then(|l| l.cgroups_path().clone()).unwrap_or_else(|| PathBuf::from(&id));
-    let cgroup = Cgroup::make(&path, linux.and_then(|l| l.resources().as_ref()))?;
+    apply_user(&mut spec.process, &user, &inside)?;
+    let folder = &spec.process.cwd;
+    inside.make_folder(folder).map_err(|e| other(format!("the working directory {} could not be made: {e}", folder.display())))?;
+    let streams = Plan::new(&spec.process, stdin)?;
+    let path = spec.linux.cgroups_path.clone().unwrap_or_else(|| PathBuf::from(&id));
+    let cgroup = Cgroup::make(&path, &spec.linux.resources)?;
     let made = runtime::create(&spec, &root.path(), cgroup.folder(), &streams.given)
         .and_then(|process| Ok((process, streams.ends(stdin)?)));
     match made {
@@ -244,10 +244,10 @@ enum Ours {
 
 impl Plan {
     fn new(process: &Process, stdin: bool) -> Result<Self, Failure> {
-        let plan = if process.terminal().unwrap_or(false) {
+        let plan = if process.terminal {
             stdio::console_sockets().map(|(ours, theirs)| (Streams::Terminal(theirs), Ours::Terminal(ours)))
         } else {
-            stdio::pipes(stdin, process.user().uid()).map(|(ours, given)| (Streams::Pipes(given), Ours::Pipes(ours)))
+            stdio::pipes(stdin, process.user.uid).map(|(ours, given)| (Streams::Pipes(given), Ours::Pipes(ours)))
         };
         let (given, ours) = plan.map_err(stream_failure)?;
         Ok(Self { given, ours })
@@ -264,25 +264,19 @@ impl Plan {
 
 /// Sets what depends on the image's users: numbers, groups and the home folder.
 fn apply_user(process: &mut Process, text: &str, inside: &Inside) -> Result<(), Failure> {
-    let given = process.user();
-    let numbers = format!("{}:{}", given.uid(), given.gid());
+    let given = &mut process.user;
+    let numbers = format!("{}:{}", given.uid, given.gid);
     // Without a text, the numbers of the specification count; of both being 0 it is as if nothing was said.
     let text = if text.is_empty() && numbers != "0:0" { numbers.as_str() } else { text };
     let user = user::resolve(text, &inside.text("/etc/passwd"), &inside.text("/etc/group"))?;
     let mut groups = user.groups;
-    for gid in given.additional_gids().iter().flatten() {
-        if !groups.contains(gid) {
-            groups.push(*gid);
-        }
-    }
-    let mut applied = given.clone();
-    applied.set_uid(user.uid).set_gid(user.gid).set_additional_gids(Some(groups));
-    process.set_user(applied);
-    if variable(process, "HOME").is_none_or(str::is_empty) {
-        let mut environment = process.env().clone().unwrap_or_default();
-        environment.retain(|assignment| !assignment.starts_with("HOME="));
-        environment.push(format!("HOME={}", user.home));
-        process.set_env(Some(environment));
+    groups.extend(given.additional_gids.iter().filter(|gid| !groups.contains(gid)).collect::<Vec<_>>());
+    given.uid = user.uid;
+    given.gid = user.gid;
+    given.additional_gids = groups;
+    if process.variable("HOME").is_none_or(str::is_empty) {
+        process.env.retain(|assignment| !assignment.starts_with("HOME="));
+        process.env.push(format!("HOME={}", user.home));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod rootfs;
 mod runtime;
 mod server;
 mod shutdown;
+mod spec;
 mod stdio;
 mod stream;
 mod transport;

@@ -6,14 +6,17 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::net::{SocketFlags, accept_with};
-use rvm_agent_protocol::{Failure, FailureKind, Kind, Request, Response, WindowSize, frame};
+use rvm_agent_protocol::{Failure, FailureKind, Kind, RequestOf, Response, WindowSize, frame};
 
 use crate::child::{self, Children};
 use crate::connection::Connection;
 use crate::container::Containers;
 use crate::poll::{Event, Poll, Role, Watched};
+use crate::spec::{Process, Spec};
 use crate::stream::{Origin, Stream};
 use crate::{console, guest, shutdown};
+
+type Request = RequestOf<Spec, Process>;
 
 const LISTENER: u32 = 0;
 const SIGNALS: u32 = 1;

@@ -4,7 +4,7 @@
 
 use std::io::{self, Read, Write};
 
-/// The longest payload that either side accepts, in bytes. A [`crate::Create`] with a large environment fits.
+/// The longest payload that either side accepts, in bytes. A [`crate::CreateOf`] with a large environment fits.
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
 /// The longest payload of [`Kind::Stdin`], [`Kind::Stdout`] and [`Kind::Stderr`], in bytes.
@@ -17,7 +17,7 @@ pub const HEADER_LEN: usize = 5;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// A [`crate::Request`] as JSON.
+    /// A [`crate::RequestOf`] as JSON.
     Request = 0,
     /// A [`crate::Response`] as JSON.
     Response = 1,

@@ -3,8 +3,8 @@
 //! The agent listens on [`AGENT_PORT`] and, once it does, connects to the host's [`READY_PORT`]; that first
 //! connection and every later one that the host opens to [`AGENT_PORT`] speak the same protocol.
 //!
-//! A connection carries [`frame`]s. The host sends a [`Request`], the agent answers each with a [`Response`],
-//! in order. After a successful [`Request::Start`] or [`Request::Exec`] the connection belongs to that process
+//! A connection carries [`frame`]s. The host sends a [`RequestOf`], the agent answers each with a [`Response`],
+//! in order. After a successful [`RequestOf::Start`] or [`RequestOf::Exec`] the connection belongs to that process
 //! until it ends: the host sends [`Kind::Stdin`], [`Kind::StdinClosed`] and [`Kind::Resize`] frames, the agent
 //! [`Kind::Stdout`] and [`Kind::Stderr`] frames, and last, when the process has ended and its output is sent, one
 //! [`Kind::Exited`] frame; then the agent closes the connection. Losing the host's end ends nothing in the guest: the output is
@@ -23,5 +23,5 @@ pub const AGENT_PORT: u32 = 1024;
 pub const READY_PORT: u32 = 1024;
 
 /// The guest's folder below which each container has a folder of its own, named by its id, for its root file system, its
-/// bundle and the files of [`Create::files`].
+/// bundle and the files of [`CreateOf::files`].
 pub const CONTAINERS_DIR: &str = "/run/rvm";

@@ -3,17 +3,29 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
 
-/// What the host asks of the agent.
+/// [`RequestOf`] as the host makes it, with the specification's types.
+#[cfg(feature = "oci-spec")]
+pub type Request = RequestOf<oci_spec::runtime::Spec, oci_spec::runtime::Process>;
+
+/// [`CreateOf`] with the specification's type.
+#[cfg(feature = "oci-spec")]
+pub type Create = CreateOf<oci_spec::runtime::Spec>;
+
+/// [`ExecOf`] with the specification's type.
+#[cfg(feature = "oci-spec")]
+pub type Exec = ExecOf<oci_spec::runtime::Process>;
+
+/// What the host asks of the agent. `S` and `P` stand for a runtime specification and its process: the agent, whose size is paid
+/// at every cold start, reads the same JSON into types that hold only what it acts upon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
-pub enum Request {
-    /// Gives the guest what makes it this guest. Sent before the first [`Request::Create`], and again after a resume.
+pub enum RequestOf<S, P> {
+    /// Gives the guest what makes it this guest. Sent before the first [`RequestOf::Create`], and again after a resume.
     Configure(Guest),
     /// Mounts the root file system and makes the container, up to the point where its process waits to exec.
-    Create(Box<Create>),
+    Create(Box<CreateOf<S>>),
     /// Lets the container's process exec, and turns the connection into that process's stream.
     Start {
         /// Which container.
@@ -22,7 +34,7 @@ pub enum Request {
         window: Option<WindowSize>,
     },
     /// Runs a further process in a running container, and turns the connection into that process's stream.
-    Exec(Box<Exec>),
+    Exec(Box<ExecOf<P>>),
     /// Sends a signal to a container's first process.
     Signal {
         /// Which container.
@@ -121,13 +133,13 @@ pub struct Network {
 
 /// A container to be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Create {
+pub struct CreateOf<S> {
     /// The container's id.
     pub id: String,
     /// The root file system.
     pub rootfs: Rootfs,
-    /// The runtime specification. `root.path` is set by the agent, and so is `process.user` when [`Create::user`] is not empty.
-    pub spec: Spec,
+    /// The runtime specification. `root.path` is set by the agent, and so is `process.user` when [`CreateOf::user`] is not empty.
+    pub spec: S,
     /// The user as the image or the command line has it: `name`, `uid`, `name:group`, `uid:gid`; empty is root.
     pub user: String,
     /// Files to be written to `CONTAINERS_DIR/ID/NAME` before the container is made, so that `spec.mounts` can bind them.
@@ -174,14 +186,14 @@ pub struct File {
 
 /// A further process in a container.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Exec {
+pub struct ExecOf<P> {
     /// Which container.
     pub id: String,
-    /// The process; its `user` is set by the agent when [`Exec::user`] is not empty.
-    pub process: Process,
-    /// As [`Create::user`].
+    /// The process; its `user` is set by the agent when [`ExecOf::user`] is not empty.
+    pub process: P,
+    /// As [`CreateOf::user`].
     pub user: String,
-    /// As [`Create::stdin`].
+    /// As [`CreateOf::stdin`].
     pub stdin: bool,
     /// The terminal's size at the start, for a process that has one.
     pub window: Option<WindowSize>,

@@ -1,55 +1,42 @@
 //! The kernel's bits of the specification's capabilities.
 
-use oci_spec::runtime::{Capabilities, Capability};
 use rustix::thread::CapabilitySet;
 
-/// The bits of a set.
-pub fn bits(set: Option<&Capabilities>) -> CapabilitySet {
-    set.into_iter().flatten().map(|capability| bit(*capability)).collect()
+/// In the order of their numbers, without `CAP_`.
+const NAMES: [&str; 41] = [
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT",
+    "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE",
+    "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ",
+    "PERFMON", "BPF", "CHECKPOINT_RESTORE",
+];
+
+/// Every capability that has a name.
+pub fn all() -> impl Iterator<Item = CapabilitySet> {
+    (0..NAMES.len()).map(bit)
 }
 
-fn bit(capability: Capability) -> CapabilitySet {
-    match capability {
-        Capability::AuditControl => CapabilitySet::AUDIT_CONTROL,
-        Capability::AuditRead => CapabilitySet::AUDIT_READ,
-        Capability::AuditWrite => CapabilitySet::AUDIT_WRITE,
-        Capability::BlockSuspend => CapabilitySet::BLOCK_SUSPEND,
-        Capability::Bpf => CapabilitySet::BPF,
-        Capability::CheckpointRestore => CapabilitySet::CHECKPOINT_RESTORE,
-        Capability::Chown => CapabilitySet::CHOWN,
-        Capability::DacOverride => CapabilitySet::DAC_OVERRIDE,
-        Capability::DacReadSearch => CapabilitySet::DAC_READ_SEARCH,
-        Capability::Fowner => CapabilitySet::FOWNER,
-        Capability::Fsetid => CapabilitySet::FSETID,
-        Capability::IpcLock => CapabilitySet::IPC_LOCK,
-        Capability::IpcOwner => CapabilitySet::IPC_OWNER,
-        Capability::Kill => CapabilitySet::KILL,
-        Capability::Lease => CapabilitySet::LEASE,
-        Capability::LinuxImmutable => CapabilitySet::LINUX_IMMUTABLE,
-        Capability::MacAdmin => CapabilitySet::MAC_ADMIN,
-        Capability::MacOverride => CapabilitySet::MAC_OVERRIDE,
-        Capability::Mknod => CapabilitySet::MKNOD,
-        Capability::NetAdmin => CapabilitySet::NET_ADMIN,
-        Capability::NetBindService => CapabilitySet::NET_BIND_SERVICE,
-        Capability::NetBroadcast => CapabilitySet::NET_BROADCAST,
-        Capability::NetRaw => CapabilitySet::NET_RAW,
-        Capability::Perfmon => CapabilitySet::PERFMON,
-        Capability::Setgid => CapabilitySet::SETGID,
-        Capability::Setfcap => CapabilitySet::SETFCAP,
-        Capability::Setpcap => CapabilitySet::SETPCAP,
-        Capability::Setuid => CapabilitySet::SETUID,
-        Capability::SysAdmin => CapabilitySet::SYS_ADMIN,
-        Capability::SysBoot => CapabilitySet::SYS_BOOT,
-        Capability::SysChroot => CapabilitySet::SYS_CHROOT,
-        Capability::SysModule => CapabilitySet::SYS_MODULE,
-        Capability::SysNice => CapabilitySet::SYS_NICE,
-        Capability::SysPacct => CapabilitySet::SYS_PACCT,
-        Capability::SysPtrace => CapabilitySet::SYS_PTRACE,
-        Capability::SysRawio => CapabilitySet::SYS_RAWIO,
-        Capability::SysResource => CapabilitySet::SYS_RESOURCE,
-        Capability::SysTime => CapabilitySet::SYS_TIME,
-        Capability::SysTtyConfig => CapabilitySet::SYS_TTY_CONFIG,
-        Capability::Syslog => CapabilitySet::SYSLOG,
-        Capability::WakeAlarm => CapabilitySet::WAKE_ALARM,
+/// The bits of a set of names; the first name that is none, otherwise.
+pub fn bits(names: &[String]) -> Result<CapabilitySet, &str> {
+    names.iter().try_fold(CapabilitySet::empty(), |set, name| {
+        let plain = name.strip_prefix("CAP_").unwrap_or(name);
+        NAMES.iter().position(|known| *known == plain).map(|number| set | bit(number)).ok_or(name.as_str())
+    })
+}
+
+fn bit(number: usize) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(1 << number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_the_bits_of_the_kernel() {
+        let names = ["CAP_CHOWN", "CAP_SYS_CHROOT", "MKNOD", "CAP_CHECKPOINT_RESTORE"].map(str::to_owned);
+        let expected = CapabilitySet::CHOWN | CapabilitySet::SYS_CHROOT | CapabilitySet::MKNOD | CapabilitySet::CHECKPOINT_RESTORE;
+        assert_eq!(bits(&names), Ok(expected));
+        assert_eq!(bits(&["CAP_FLY".to_owned()]), Err("CAP_FLY"));
     }
 }

@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Process;
 use rustix::fs::{Access, CWD, FileType};
 use rustix::io::Errno;
 use rvm_agent_protocol::{Failure, FailureKind};
+
+use crate::spec::Process;
 
 /// Where commands are looked up when the environment has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,13 +24,13 @@ pub struct Command {
 impl Command {
     /// Looks up the command of `process`, as the user and in the root and folder of the caller.
     pub fn find(process: &Process) -> Result<Self, Failure> {
-        let name = process.args().as_ref().and_then(|args| args.first()).map_or("", String::as_str);
-        let path = find(name, variable(process, "PATH").unwrap_or(DEFAULT_PATH))?;
-        let strings = |list: &Option<Vec<String>>| -> Result<Vec<CString>, std::ffi::NulError> {
-            list.iter().flatten().map(|text| CString::new(text.as_bytes())).collect()
+        let name = process.args.first().map_or("", String::as_str);
+        let path = find(name, process.variable("PATH").unwrap_or(DEFAULT_PATH))?;
+        let strings = |list: &[String]| -> Result<Vec<CString>, std::ffi::NulError> {
+            list.iter().map(|text| CString::new(text.as_bytes())).collect()
         };
         let found = CString::new(path.as_os_str().as_bytes())
-            .and_then(|path| Ok(Self { path, arguments: strings(process.args())?, environment: strings(process.env())? }));
+            .and_then(|path| Ok(Self { path, arguments: strings(&process.args)?, environment: strings(&process.env)? }));
         found.map_err(|_| Failure {
             kind: FailureKind::CommandNotExecutable,
             message: format!("exec: {name:?}: an argument or a variable contains a zero byte"),
@@ -83,12 +84,6 @@ fn check(path: &Path) -> Result<(), Errno> {
         return Err(Errno::ISDIR);
     }
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, rustix::fs::AtFlags::empty())
-}
-
-/// The value of an environment variable of the process.
-pub fn variable<'a>(process: &'a Process, name: &str) -> Option<&'a str> {
-    let assignments = process.env().iter().flatten();
-    assignments.filter_map(|text| text.split_once('=')).filter(|(n, _)| *n == name).map(|(_, value)| value).next_back()
 }
 
 /// The system's words for an error, without its number, in lower case.

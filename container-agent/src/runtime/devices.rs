@@ -3,10 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 use rustix::fs::{CWD, FileType, Gid, Mode, Uid, chown, makedev, mkdir, mknodat, symlink};
 use rustix::io::Errno;
 use rvm_agent_protocol::Failure;
+
+use crate::spec::Device;
 
 use super::failure;
 
@@ -29,14 +30,14 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Makes the default devices and `more` in the root of the calling process.
-pub fn make(more: &[LinuxDevice]) -> Result<(), Failure> {
+pub fn make(more: &[Device]) -> Result<(), Failure> {
     let mask = rustix::process::umask(Mode::empty());
     let result = make_all(more);
     rustix::process::umask(mask);
     result
 }
 
-fn make_all(more: &[LinuxDevice]) -> Result<(), Failure> {
+fn make_all(more: &[Device]) -> Result<(), Failure> {
     for (path, major, minor) in DEFAULT {
         node(Path::new(path), FileType::CharacterDevice, 0o666, makedev(major, minor))?;
     }
@@ -47,21 +48,21 @@ fn make_all(more: &[LinuxDevice]) -> Result<(), Failure> {
         }
     }
     for device in more {
-        let kind = match device.typ() {
-            LinuxDeviceType::B => FileType::BlockDevice,
-            LinuxDeviceType::P => FileType::Fifo,
+        let kind = match device.kind.as_str() {
+            "b" => FileType::BlockDevice,
+            "p" => FileType::Fifo,
             _ => FileType::CharacterDevice,
         };
-        let number = makedev(device.major() as u32, device.minor() as u32);
-        let folders = device.path().ancestors().skip(1).collect::<Vec<_>>();
+        let number = makedev(device.major, device.minor);
+        let folders = device.path.ancestors().skip(1).collect::<Vec<_>>();
         for folder in folders.into_iter().rev() {
             // What exists or cannot be made shows at the device.
             let _ = mkdir(folder, Mode::from_raw_mode(0o755));
         }
-        node(device.path(), kind, device.file_mode().unwrap_or(0o666), number)?;
-        let (uid, gid) = (device.uid().map(Uid::from_raw), device.gid().map(Gid::from_raw));
+        node(&device.path, kind, device.file_mode.unwrap_or(0o666), number)?;
+        let (uid, gid) = (device.uid.map(Uid::from_raw), device.gid.map(Gid::from_raw));
         if uid.is_some() || gid.is_some() {
-            chown(device.path(), uid, gid).map_err(|e| unmade(device.path(), e))?;
+            chown(&device.path, uid, gid).map_err(|e| unmade(&device.path, e))?;
         }
     }
     Ok(())

@@ -4,22 +4,20 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::{Process, Spec};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change, mount_remount, unmount};
 use rvm_agent_protocol::Failure;
 
 use super::command::Command;
 use super::report::Reporter;
+use crate::spec::{Process, Spec};
+
 use super::{Streams, clone, devices, failure, mounts, privileges, terminal};
 
 /// Makes the caller a container's first process. Returns only why it could not.
 pub fn first(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams, reporter: &Reporter, start: &OwnedFd) -> Failure {
-    let Some(process) = spec.process() else {
-        return failure("the process", &io::ErrorKind::InvalidInput.into());
-    };
-    match enclose(spec, root, namespaces, process, streams) {
-        Ok(()) => become_command(process, reporter, start),
+    match enclose(spec, root, namespaces, streams) {
+        Ok(()) => become_command(&spec.process, reporter, start),
         Err(failure) => failure,
     }
 }
@@ -43,7 +41,7 @@ pub fn further(
 }
 
 /// Gives the container its names, its root and what is in it.
-fn enclose(spec: &Spec, root: &Path, namespaces: i32, process: &Process, streams: &Streams) -> Result<(), Failure> {
+fn enclose(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams) -> Result<(), Failure> {
     let step = |what: &'static str| move |e: Errno| failure(what, &e.into());
     if namespaces & libc::CLONE_NEWCGROUP != 0 {
         // Only now: the group of the caller becomes the root of the namespace, and at the fork that was the agent's.
@@ -53,40 +51,32 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32, process: &Process, streams
         }
     }
     if namespaces & libc::CLONE_NEWUTS != 0 {
-        if let Some(name) = spec.hostname() {
+        if let Some(name) = &spec.hostname {
             rustix::system::sethostname(name.as_bytes()).map_err(step("the host name could not be set"))?;
         }
-        if let Some(name) = spec.domainname() {
+        if let Some(name) = &spec.domainname {
             rustix::system::setdomainname(name.as_bytes()).map_err(step("the domain name could not be set"))?;
         }
     }
     // Nothing that is mounted from here on shall reach the agent.
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .map_err(step("the mounts could not be separated"))?;
-    let list = spec.mounts().as_deref().unwrap_or_default();
     // What is bound has to be taken while it can be seen; it is put into place where only the container can be.
-    let sources = mounts::take_sources(list)?;
+    let sources = mounts::take_sources(&spec.mounts)?;
     rustix::process::chdir(root).map_err(step("the root could not be entered"))?;
     rustix::process::pivot_root(".", ".").map_err(step("the root could not be changed"))?;
     unmount(".", UnmountFlags::DETACH).map_err(step("the old root could not be left"))?;
     rustix::process::chdir("/").map_err(step("the new root could not be entered"))?;
-    mounts::mount_all(list, sources)?;
-    let linux = spec.linux().as_ref();
-    let none = Vec::new();
-    devices::make(linux.and_then(|l| l.devices().as_ref()).unwrap_or(&none))?;
-    session(process, streams, true)?;
-    if let Some(parameters) = linux.and_then(|l| l.sysctl().as_ref()) {
-        for (name, value) in parameters {
-            crate::guest::set_parameter(name, value).map_err(|e| failure(&format!("the kernel parameter {name}"), &e))?;
-        }
+    mounts::mount_all(&spec.mounts, sources)?;
+    devices::make(&spec.linux.devices)?;
+    session(&spec.process, streams, true)?;
+    for (name, value) in &spec.linux.sysctl {
+        crate::guest::set_parameter(name, value).map_err(|e| failure(&format!("the kernel parameter {name}"), &e))?;
     }
-    if spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false) {
+    if spec.root.readonly {
         mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"").map_err(step("the root could not be made read-only"))?;
     }
-    mounts::protect(
-        linux.and_then(|l| l.readonly_paths().as_deref()).unwrap_or_default(),
-        linux.and_then(|l| l.masked_paths().as_deref()).unwrap_or_default(),
-    )
+    mounts::protect(&spec.linux.readonly_paths, &spec.linux.masked_paths)
 }
 
 /// Begins a session with the process's standard streams.
@@ -100,7 +90,7 @@ fn session(process: &Process, streams: &Streams, first: bool) -> Result<(), Fail
                 _ => Ok(()),
             }
         }),
-        Streams::Terminal(socket) => terminal::set_up(socket, process.user().uid(), first),
+        Streams::Terminal(socket) => terminal::set_up(socket, process.user.uid, first),
     };
     result.map_err(|e| failure("the standard streams could not be set up", &e))
 }

@@ -14,14 +14,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rvm_agent_protocol::{Failure, FailureKind};
 
+use crate::spec::{Process, Spec};
 use crate::stdio::Given;
 use clone::Fork;
-pub use command::variable;
 use report::{Report, Reporter};
 
 /// What a process gets as its standard streams.
@@ -134,19 +133,17 @@ fn open_process(pid: i32) -> Result<OwnedFd, Failure> {
 
 /// The clone flags of the namespaces that a container has to itself.
 fn namespaces(spec: &Spec) -> Result<i32, Failure> {
-    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let mut flags = 0;
-    for namespace in list.into_iter().flatten() {
-        flags |= match namespace.typ() {
-            _ if namespace.path().is_some() => return Err(unsupported("a namespace with a path")),
-            LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
-            LinuxNamespaceType::Pid => libc::CLONE_NEWPID,
-            LinuxNamespaceType::Ipc => libc::CLONE_NEWIPC,
-            LinuxNamespaceType::Uts => libc::CLONE_NEWUTS,
-            LinuxNamespaceType::Network => libc::CLONE_NEWNET,
-            LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,
-            LinuxNamespaceType::User => return Err(unsupported("a user namespace")),
-            LinuxNamespaceType::Time => return Err(unsupported("a time namespace")),
+    for namespace in &spec.linux.namespaces {
+        flags |= match namespace.kind.as_str() {
+            _ if namespace.path.is_some() => return Err(unsupported("a namespace with a path")),
+            "mount" => libc::CLONE_NEWNS,
+            "pid" => libc::CLONE_NEWPID,
+            "ipc" => libc::CLONE_NEWIPC,
+            "uts" => libc::CLONE_NEWUTS,
+            "network" => libc::CLONE_NEWNET,
+            "cgroup" => libc::CLONE_NEWCGROUP,
+            other => return Err(unsupported(&format!("a namespace of the kind {other}"))),
         };
     }
     if flags & libc::CLONE_NEWNS == 0 {

@@ -4,7 +4,6 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use oci_spec::runtime::Mount;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdir, openat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -12,6 +11,8 @@ use rustix::mount::{
     mount_remount, move_mount, open_tree,
 };
 use rvm_agent_protocol::Failure;
+
+use crate::spec::Mount;
 
 use super::failure;
 
@@ -32,7 +33,7 @@ pub fn take_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Failure> {
         if !options.bind {
             return Ok(None);
         }
-        let source = mount.source().as_deref().unwrap_or(Path::new(""));
+        let source = mount.source.as_deref().unwrap_or(Path::new(""));
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, options.recursive);
         open_tree(CWD, source, flags)
@@ -47,12 +48,12 @@ pub fn mount_all(mounts: &[Mount], sources: Vec<Option<OwnedFd>>) -> Result<(), 
     for (mount, source) in mounts.iter().zip(sources) {
         let options = parse(mount);
         let made = match source {
-            Some(tree) => bind(&tree, mount.destination(), &options),
+            Some(tree) => bind(&tree, &mount.destination, &options),
             None => mount_new(mount, &options),
         };
-        made.and_then(|()| propagate(mount.destination(), &options)).map_err(|e| {
-            let kind = mount.typ().as_deref().unwrap_or("bind");
-            failure(&format!("{kind} could not be mounted on {}", mount.destination().display()), &e.into())
+        made.and_then(|()| propagate(&mount.destination, &options)).map_err(|e| {
+            let kind = mount.kind.as_deref().unwrap_or("bind");
+            failure(&format!("{kind} could not be mounted on {}", mount.destination.display()), &e.into())
         })?;
     }
     Ok(())
@@ -104,8 +105,8 @@ fn bind(tree: &OwnedFd, destination: &Path, options: &Options) -> Result<(), Err
 }
 
 fn mount_new(spec: &Mount, options: &Options) -> Result<(), Errno> {
-    let destination = spec.destination();
-    let kind = match spec.typ().as_deref().unwrap_or("none") {
+    let destination = &spec.destination;
+    let kind = match spec.kind.as_deref().unwrap_or("none") {
         // What the specification calls so; there is only version 2 here.
         "cgroup" => "cgroup2",
         kind => kind,
@@ -117,7 +118,7 @@ fn mount_new(spec: &Mount, options: &Options) -> Result<(), Errno> {
             _ => {}
         }
     }
-    let source = spec.source().as_deref().unwrap_or(Path::new(kind));
+    let source = spec.source.as_deref().unwrap_or(Path::new(kind));
     let data = CString::new(options.data.as_str()).map_err(|_| Errno::INVAL)?;
     let place = || mount(source, destination, kind, MountFlags::from_bits_retain(options.flags), Some(data.as_c_str()));
     match place() {
@@ -150,8 +151,8 @@ fn make_folders(path: &Path) -> Result<(), Errno> {
 
 /// Sorts the options of mount(8) and the specification.
 fn parse(mount: &Mount) -> Options {
-    let mut options = Options { bind: mount.typ().as_deref() == Some("bind"), ..Options::default() };
-    for option in mount.options().iter().flatten() {
+    let mut options = Options { bind: mount.kind.as_deref() == Some("bind"), ..Options::default() };
+    for option in &mount.options {
         let (set, clear) = match option.as_str() {
             "bind" | "rbind" => {
                 options.bind = true;

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::Path;
 
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{chdir, umask};
@@ -13,47 +12,74 @@ use rustix::thread::{
 };
 use rvm_agent_protocol::{Failure, FailureKind};
 
+use crate::spec::{self, Process, Rlimit};
+
 use super::{capability, failure};
 
 /// Applies everything to the calling process, which afterwards may do no more than its command may.
 pub fn apply(process: &Process) -> Result<(), Failure> {
-    for limit in process.rlimits().iter().flatten() {
-        set_limit(limit).map_err(|e| failure(&format!("the limit {:?} could not be set", limit.typ()), &e))?;
+    for limit in &process.rlimits {
+        set_limit(limit).map_err(|e| failure(&format!("the limit {} could not be set", limit.name), &e))?;
     }
-    if let Some(adjustment) = process.oom_score_adj() {
+    if let Some(adjustment) = process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
             .map_err(|e| failure("the out-of-memory score could not be set", &e))?;
     }
     // As root, because the folder may belong to another user than the process's; what root may not enter, perhaps that may.
-    let entered = chdir(process.cwd());
-    let capabilities = process.capabilities().as_ref();
-    let sets = capabilities.map(|list| CapabilitySets {
-        effective: capability::bits(list.effective().as_ref()),
-        permitted: capability::bits(list.permitted().as_ref()),
-        inheritable: capability::bits(list.inheritable().as_ref()),
-    });
-    let bounding = capabilities.map(|list| capability::bits(list.bounding().as_ref()));
-    let ambient = capability::bits(capabilities.and_then(|list| list.ambient().as_ref()));
+    let entered = chdir(&process.cwd);
+    let capabilities = process.capabilities.as_ref().map(Capabilities::new).transpose()?;
+    let bounding = capabilities.as_ref().map(|c| c.bounding);
     limit_capabilities(bounding).map_err(|e| failure("the capabilities could not be limited", &e.into()))?;
     set_user(process).map_err(|e| failure("the user could not be set", &e.into()))?;
-    if let Some(sets) = sets {
-        set_sets(sets, ambient).map_err(|e| failure("the capabilities could not be set", &e.into()))?;
+    if let Some(capabilities) = capabilities {
+        capabilities.set().map_err(|e| failure("the capabilities could not be set", &e.into()))?;
     }
-    if process.no_new_privileges().unwrap_or(false) {
+    if process.no_new_privileges {
         set_no_new_privs(true).map_err(|e| failure("new privileges could not be ruled out", &e.into()))?;
     }
     match entered {
-        Err(Errno::ACCESS | Errno::PERM) => chdir(process.cwd()),
+        Err(Errno::ACCESS | Errno::PERM) => chdir(&process.cwd),
         result => result,
     }
-    .map_err(|e| folder_failure(process.cwd(), e))?;
+    .map_err(|e| folder_failure(&process.cwd, e))?;
     close_on_exec();
     Ok(())
 }
 
+struct Capabilities {
+    sets: CapabilitySets,
+    bounding: CapabilitySet,
+    ambient: CapabilitySet,
+}
+
+impl Capabilities {
+    fn new(names: &spec::Capabilities) -> Result<Self, Failure> {
+        let set = |names| {
+            capability::bits(names).map_err(|name| Failure {
+                kind: FailureKind::Other,
+                message: format!("{name} is not a capability"),
+            })
+        };
+        let sets = CapabilitySets {
+            effective: set(&names.effective)?,
+            permitted: set(&names.permitted)?,
+            inheritable: set(&names.inheritable)?,
+        };
+        Ok(Self { sets, bounding: set(&names.bounding)?, ambient: set(&names.ambient)? })
+    }
+
+    fn set(self) -> Result<(), Errno> {
+        set_capabilities(None, self.sets)?;
+        for capability in capability::all().filter(|c| self.ambient.contains(*c)) {
+            configure_capability_in_ambient_set(capability, true)?;
+        }
+        Ok(())
+    }
+}
+
 fn limit_capabilities(bounding: Option<CapabilitySet>) -> Result<(), Errno> {
     if let Some(bounding) = bounding {
-        for capability in CapabilitySet::all().iter().filter(|c| c.bits().count_ones() == 1 && !bounding.contains(*c)) {
+        for capability in capability::all().filter(|c| !bounding.contains(*c)) {
             match remove_capability_from_bounding_set(capability) {
                 // Newer than the kernel.
                 Ok(()) | Err(Errno::INVAL) => {}
@@ -65,46 +91,39 @@ fn limit_capabilities(bounding: Option<CapabilitySet>) -> Result<(), Errno> {
 }
 
 fn set_user(process: &Process) -> Result<(), Errno> {
-    let user = process.user();
-    if let Some(mask) = user.umask() {
+    let user = &process.user;
+    if let Some(mask) = user.umask {
         umask(Mode::from_raw_mode(mask & 0o777));
     }
-    let groups = user.additional_gids().iter().flatten().map(|gid| Gid::from_raw(*gid)).collect::<Vec<_>>();
-    let (uid, gid) = (Uid::from_raw(user.uid()), Gid::from_raw(user.gid()));
+    let groups = user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect::<Vec<_>>();
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     set_thread_groups(&groups)?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     set_keep_capabilities(false)
 }
 
-fn set_sets(sets: CapabilitySets, ambient: CapabilitySet) -> Result<(), Errno> {
-    set_capabilities(None, sets)?;
-    for capability in ambient.iter() {
-        configure_capability_in_ambient_set(capability, true)?;
-    }
-    Ok(())
-}
-
-fn set_limit(limit: &PosixRlimit) -> io::Result<()> {
-    let resource = match limit.typ() {
-        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
-        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
-        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
-        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
-        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
-        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
-        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
-        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
-        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
-        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
-        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
-        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
-        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
-        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
-        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
-        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+fn set_limit(limit: &Rlimit) -> io::Result<()> {
+    let resource = match limit.name.as_str() {
+        "RLIMIT_CPU" => libc::RLIMIT_CPU,
+        "RLIMIT_FSIZE" => libc::RLIMIT_FSIZE,
+        "RLIMIT_DATA" => libc::RLIMIT_DATA,
+        "RLIMIT_STACK" => libc::RLIMIT_STACK,
+        "RLIMIT_CORE" => libc::RLIMIT_CORE,
+        "RLIMIT_RSS" => libc::RLIMIT_RSS,
+        "RLIMIT_NPROC" => libc::RLIMIT_NPROC,
+        "RLIMIT_NOFILE" => libc::RLIMIT_NOFILE,
+        "RLIMIT_MEMLOCK" => libc::RLIMIT_MEMLOCK,
+        "RLIMIT_AS" => libc::RLIMIT_AS,
+        "RLIMIT_LOCKS" => libc::RLIMIT_LOCKS,
+        "RLIMIT_SIGPENDING" => libc::RLIMIT_SIGPENDING,
+        "RLIMIT_MSGQUEUE" => libc::RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => libc::RLIMIT_NICE,
+        "RLIMIT_RTPRIO" => libc::RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => libc::RLIMIT_RTTIME,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    let value = libc::rlimit { rlim_cur: limit.soft(), rlim_max: limit.hard() };
+    let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
     // SAFETY: `value` lives through the call.
     match unsafe { libc::setrlimit(resource, &raw const value) } {
         0 => Ok(()),

@@ -19,6 +19,7 @@ pub struct Agent {
     process: Child,
     folder: tempfile::TempDir,
     device: String,
+    group: String,
 }
 
 impl Agent {
@@ -26,16 +27,24 @@ impl Agent {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let device = image(folder.path());
-        let script = "mount --make-rprivate / && umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && \
-            mount -t tmpfs none /run && exec \"$0\" --listen-unix \"$1\"";
+        // The hierarchy of version 2 is one for the whole machine: each agent sees a part of it as the whole.
+        let hierarchy = folder.path().join("cgroup");
+        fs::create_dir(&hierarchy).expect("a folder");
+        let group = folder.path().file_name().expect("a name").to_string_lossy().replace('.', "agent-test-");
+        let script = "mount --make-rprivate / && mount -t cgroup2 none \"$2\" && mkdir \"$2/$3\" && echo 0 > \"$2/$3/cgroup.procs\" && \
+            exec unshare --mount --pid --ipc --uts --cgroup --fork --kill-child --mount-proc sh -c \
+            'umount \"$2\" && umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && mount -t tmpfs none /run && \
+            exec \"$0\" --listen-unix \"$1\"' \"$0\" \"$1\" \"$2\"";
         let process = Command::new("unshare")
-            .args(["--mount", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script])
+            .args(["--mount", "sh", "-c", script])
             .arg(env!("CARGO_BIN_EXE_rvm-agent"))
             .arg(folder.path().join("agent.sock"))
+            .arg(&hierarchy)
+            .arg(&group)
             .stdin(Stdio::null())
             .spawn()
             .expect("unshare");
-        let agent = Self { process, folder, device };
+        let agent = Self { process, folder, device, group };
         let end = Instant::now() + Duration::from_secs(20);
         while UnixStream::connect(agent.socket()).is_err() {
             assert!(Instant::now() < end, "the agent does not listen");
@@ -117,6 +126,11 @@ impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        // The groups stay behind when an agent is killed; they are removed from the innermost outwards.
+        let script = "mount -t cgroup2 none \"$0\" && cd \"$0/$1\" && for i in 1 2 3 4 5 6 7 8; do \
+            find . -depth -type d -exec rmdir {} + 2>/dev/null && break; sleep 0.1; done; cd / && rmdir \"$0/$1\"";
+        let hierarchy = self.folder.path().join("cgroup");
+        let _ = Command::new("unshare").args(["--mount", "sh", "-c", script]).arg(hierarchy).arg(&self.group).stderr(Stdio::null()).status();
         let _ = Command::new("losetup").args(["-d", &self.device]).status();
     }
 }
