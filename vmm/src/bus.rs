@@ -4,8 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rvm_devices::legacy::i8042::I8042;
 use rvm_devices::legacy::power::PowerControl;
-use rvm_devices::legacy::serial::Serial;
+use rvm_devices::legacy::serial::{Serial, SerialState};
 use rvm_devices::virtio::mmio::MmioTransport;
+use rvm_devices::virtio::state::{StateError, TransportState};
 
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -13,6 +14,28 @@ use crate::control::Stop;
 use crate::layout::{I8042_PORTS, POWER_PORT, SERIAL_PORT, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START};
 
 const SERIAL_LAST_PORT: u16 = SERIAL_PORT + 7;
+
+/// Why saved devices do not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// There are more or fewer.
+    #[error("the snapshot has {found} virtio devices, the configuration {expected}")]
+    Count {
+        /// How many there are.
+        expected: usize,
+        /// How many were saved.
+        found: usize,
+    },
+    /// One is different.
+    #[error("can't restore virtio device {index}")]
+    Device {
+        /// Its number.
+        index: usize,
+        /// What is different.
+        #[source]
+        source: StateError,
+    },
+}
 
 /// The devices of a virtual machine, by address. Reads where there is no device give ones, writes there go nowhere.
 pub struct Bus {
@@ -87,6 +110,31 @@ impl Bus {
             }
             _ => None,
         }
+    }
+
+    /// The state of the serial console and of the virtio devices. Neither vCPUs nor the device thread may run meanwhile.
+    pub fn save(&self) -> (SerialState, Vec<TransportState>) {
+        (
+            lock(&self.serial).save(),
+            self.virtio
+                .iter()
+                .map(|device| lock(device).save())
+                .collect(),
+        )
+    }
+
+    /// Gives the virtio devices a saved state.
+    pub fn restore(&self, states: &[TransportState]) -> Result<(), RestoreError> {
+        if states.len() != self.virtio.len() {
+            let (expected, found) = (self.virtio.len(), states.len());
+            return Err(RestoreError::Count { expected, found });
+        }
+        for (index, (device, state)) in self.virtio.iter().zip(states).enumerate() {
+            lock(device)
+                .restore(state)
+                .map_err(|source| RestoreError::Device { index, source })?;
+        }
+        Ok(())
     }
 
     fn virtio_device(&self, address: u64) -> Option<(&Mutex<MmioTransport>, u64)> {

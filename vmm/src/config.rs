@@ -10,18 +10,12 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// `/dev/kvm`.
     pub kvm_fd: RawFd,
-    /// A memfd of exactly [`Config::memory_mib`], which becomes the guest's memory.
-    pub memory_fd: RawFd,
+    /// How the guest starts.
+    pub start: Start,
     /// The guest's memory in MiB.
     pub memory_mib: u64,
     /// How many vCPUs the guest has, 1 to 32.
     pub vcpus: u8,
-    /// The kernel, an uncompressed 64-bit ELF `vmlinux`.
-    pub kernel_fd: RawFd,
-    /// The initial root file system, a cpio archive.
-    pub initramfs_fd: Option<RawFd>,
-    /// The kernel's command line, without what the VMM adds for its devices and for this host.
-    pub cmdline: String,
     /// What the host's KVM asks for; see [`HostKind`].
     pub host: HostKind,
     /// A connected `SOCK_SEQPACKET` Unix socket for the messages of [`crate::control`]. When its other end is closed the VMM ends.
@@ -36,6 +30,31 @@ pub struct Config {
     pub networks: Vec<Network>,
     /// The vsock device.
     pub vsock: Option<Vsock>,
+}
+
+/// How a guest starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Start {
+    /// It boots a kernel.
+    Boot {
+        /// A memfd of at least [`Config::memory_mib`], which becomes the guest's memory.
+        memory_fd: RawFd,
+        /// The kernel, an uncompressed 64-bit ELF `vmlinux`.
+        kernel_fd: RawFd,
+        /// The initial root file system, a cpio archive.
+        initramfs_fd: Option<RawFd>,
+        /// The kernel's command line, without what the VMM adds for its devices and for this host.
+        cmdline: String,
+    },
+    /// It goes on from a snapshot, made by this program with [`crate::control::Command::Snapshot`] of a guest that had the same number of vCPUs,
+    /// as much memory, and the same devices in the same order.
+    Restore {
+        /// The snapshot's state.
+        state_fd: RawFd,
+        /// The snapshot's memory. It is mapped, and never written to: what the guest writes is its own.
+        memory_fd: RawFd,
+    },
 }
 
 /// The most that [`Config::console_fd`] holds, in bytes.

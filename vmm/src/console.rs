@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use kvm_ioctls::VmFd;
 use rvm_devices::legacy::console::ConsoleLog;
-use rvm_devices::legacy::serial::Serial;
+use rvm_devices::legacy::serial::{Serial, SerialState, SerialStateError};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::config::CONSOLE_LIMIT;
@@ -15,6 +15,17 @@ use crate::layout::SERIAL_IRQ;
 const PANIC: &str = "Kernel panic - not syncing";
 /// How many lines a report of a panic has.
 const REPORT_LINES: usize = 40;
+
+/// Why a console could not be restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// Its interrupt could not be duplicated.
+    #[error("can't duplicate the serial console's interrupt")]
+    Interrupt(#[from] std::io::Error),
+    /// Its state is not one.
+    #[error(transparent)]
+    State(#[from] SerialStateError),
+}
 
 /// The guest's serial console.
 pub struct Console {
@@ -46,6 +57,16 @@ impl Console {
             self.interrupt.try_clone()?,
             self.log.clone(),
         )))
+    }
+
+    /// The device in a saved state.
+    pub fn restore(&self, state: &SerialState) -> Result<Mutex<Serial>, RestoreError> {
+        let interrupt = self.interrupt.try_clone()?;
+        Ok(Mutex::new(Serial::from_state(
+            state,
+            interrupt,
+            self.log.clone(),
+        )?))
     }
 
     /// The console's last lines, when the guest's kernel has panicked.

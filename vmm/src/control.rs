@@ -1,8 +1,10 @@
 //! Messages between a VMM and its parent: JSON, one message a packet of [`crate::config::Config::control_fd`].
 
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg};
 use serde::{Deserialize, Serialize};
 
 /// The longest message, in bytes.
@@ -21,6 +23,13 @@ pub enum Event {
     },
     /// The virtual machine has come to its end, and the process ends.
     Stopped(Stop),
+    /// The last command has been carried out.
+    Done,
+    /// The last command could not be carried out; the virtual machine is as it was before.
+    Refused {
+        /// Why, for a user.
+        message: String,
+    },
 }
 
 /// How a virtual machine came to its end.
@@ -58,7 +67,17 @@ pub enum Stop {
 pub enum Command {
     /// End the virtual machine at once; nothing in the guest is told.
     Stop,
+    /// Let all vCPUs and devices stand still. Answered by [`Event::Done`].
+    Pause,
+    /// Let them go on. Answered by [`Event::Done`].
+    Resume,
+    /// Write a snapshot of the paused virtual machine to the two empty files that come with the message as `SCM_RIGHTS`: its state and its memory.
+    /// Answered by [`Event::Done`] or [`Event::Refused`].
+    Snapshot,
 }
+
+/// How many descriptors come with a message at most.
+const MAX_FDS: usize = 2;
 
 /// The VMM's end of the connection to its parent.
 pub struct Channel(OwnedFd);
@@ -79,16 +98,29 @@ impl Channel {
         }
     }
 
-    /// Waits for the parent's next command; `None` when the parent is gone or says what is not understood.
-    pub fn receive(&self) -> Option<Command> {
-        let mut buffer = vec![0; MAX_MESSAGE];
-        loop {
-            match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::empty()) {
-                Ok((0, _)) => return None,
-                Ok((length, _)) => return serde_json::from_slice(&buffer[..length]).ok(),
+    /// Waits for the parent's next command and the descriptors that come with it; `None` when the parent is gone or says what is not understood.
+    pub fn receive(&self) -> Option<(Command, Vec<OwnedFd>)> {
+        let mut bytes = vec![0; MAX_MESSAGE];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let length = loop {
+            let mut slices = [IoSliceMut::new(&mut bytes)];
+            match recvmsg(
+                &self.0,
+                &mut slices,
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            ) {
+                Ok(message) => break message.bytes,
                 Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return None,
             }
-        }
+        };
+        let command = serde_json::from_slice(bytes.get(..length)?).ok()?;
+        let fds = ancillary.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        });
+        Some((command, fds.flatten().collect()))
     }
 }

@@ -27,7 +27,7 @@ const KVM_FEATURES_WITHOUT_HYPERCALLS: u32 = 1 | 1 << 3 | 1 << 24;
 const EBX_ERMS: u32 = 1 << 9;
 const EDX_FSRM: u32 = 1 << 4;
 
-/// What KVM supports, changed for `host`.
+/// What KVM supports, changed for `host`. It is the same each time on the same host.
 pub fn template(kvm: &Kvm, host: HostKind) -> Result<CpuId, kvm_ioctls::Error> {
     let mut cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
     for entry in cpuid.as_mut_slice() {
@@ -47,6 +47,8 @@ pub fn template(kvm: &Kvm, host: HostKind) -> Result<CpuId, kvm_ioctls::Error> {
             }
             _ => {}
         }
+        // KVM reports the numbers of the processor that it happens to run on.
+        number(entry, 0, 1);
     }
     Ok(cpuid)
 }

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use kvm_ioctls::{IoEventAddress, VmFd};
-use rvm_devices::event_loop::{EventLoop, EventLoopError};
 use rvm_devices::virtio::VirtioDevice;
 use rvm_devices::virtio::block::Block;
 use rvm_devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
@@ -42,9 +41,6 @@ pub enum Error {
         #[source]
         source: kvm_ioctls::Error,
     },
-    /// The device thread could not be started.
-    #[error("can't start the device thread")]
-    Thread(#[from] EventLoopError),
 }
 
 /// A virtio device at its place.
@@ -101,15 +97,6 @@ pub fn create(config: &Config, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<Ve
         Ok(device)
     });
     devices.collect()
-}
-
-/// Starts the thread on which `devices` work.
-pub fn spawn(devices: &[Device]) -> Result<EventLoop, Error> {
-    let subscribers = devices
-        .iter()
-        .map(|device| device.transport.subscriber())
-        .collect();
-    Ok(EventLoop::spawn("devices", subscribers)?)
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;

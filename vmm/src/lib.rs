@@ -8,6 +8,7 @@ pub mod config;
 pub mod control;
 pub mod host;
 pub mod machine;
+pub mod running;
 
 mod boot;
 mod bus;
@@ -20,4 +21,6 @@ mod layout;
 mod memory;
 mod mptable;
 mod registers;
+mod snapshot;
+mod state;
 mod vcpu;

@@ -5,20 +5,23 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 
-use kvm_bindings::{KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
+use kvm_bindings::{CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_memory_region};
 use kvm_ioctls::{Kvm, VmFd};
 use linux_loader::cmdline::Cmdline;
-use rvm_devices::event_loop::EventLoop;
+use rvm_devices::event_loop::{EventLoop, EventLoopError};
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::bus::Bus;
-use crate::config::{Config, MAX_VCPUS};
-use crate::console::Console;
-use crate::control::Stop;
+use crate::bus::RestoreError;
+use crate::config::{Config, HostKind, MAX_VCPUS, Start};
+use crate::console::{self, Console};
 use crate::devices::{self, Device};
 use crate::image::Image;
+use crate::memory::Mapping;
+use crate::running::{Occurrence, Running};
+use crate::state::MachineState;
 use crate::vcpu::{self, Vcpu};
-use crate::{boot, cpuid, host, layout, memory, mptable, registers};
+use crate::{boot, cpuid, host, layout, memory, mptable, registers, snapshot, state};
 
 /// Why a virtual machine could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,35 @@ pub enum Error {
     /// The boot processor's registers.
     #[error(transparent)]
     Registers(#[from] registers::Error),
+    /// The device thread.
+    #[error("can't start the device thread")]
+    DeviceThread(#[source] EventLoopError),
+    /// A vCPU's thread.
+    #[error("can't start a vCPU's thread")]
+    Thread(#[source] std::io::Error),
+    /// The snapshot can't be used.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
+    /// The snapshot is of a machine of another size.
+    #[error("the snapshot is of a guest with {memory_mib} MiB and {vcpus} vCPUs")]
+    OtherMachine {
+        /// Its memory in MiB.
+        memory_mib: u64,
+        /// Its vCPUs.
+        vcpus: usize,
+    },
+    /// The snapshot was made with another processor or kernel.
+    #[error("the snapshot was made with another processor or another KVM; make it anew")]
+    OtherProcessor,
+    /// The snapshot's state could not be given to KVM, or this host's not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The snapshot's devices are different.
+    #[error(transparent)]
+    Devices(#[from] RestoreError),
+    /// The snapshot's console can't be restored.
+    #[error(transparent)]
+    RestoreConsole(#[from] console::RestoreError),
 }
 
 /// A virtual machine that is ready to run.
@@ -67,8 +99,12 @@ pub struct Machine {
     vcpus: Vec<Vcpu>,
     devices: EventLoop,
     console: Console,
+    bus: Arc<Bus>,
     vm: VmFd,
     memory: GuestMemoryMmap,
+    cpuid: CpuId,
+    msrs: Arc<[u32]>,
+    memory_mib: u64,
 }
 
 impl Machine {
@@ -80,85 +116,138 @@ impl Machine {
         }
         // SAFETY: by the contract of `Config` the descriptor is open and belongs to this process.
         let kvm = unsafe { Kvm::from_raw_fd(config.kvm_fd) };
-        let memory = memory::map(file(config.memory_fd), config.memory_mib)?;
+        let cpuid = cpuid::template(&kvm, config.host)
+            .map_err(|e| Error::Kvm("say what CPUID it supports", e))?;
+        let (memory_fd, mapping, saved) = match config.start {
+            Start::Boot { memory_fd, .. } => (memory_fd, Mapping::Shared, None),
+            Start::Restore {
+                state_fd,
+                memory_fd,
+            } => {
+                let saved = snapshot::read_state(&mut file(state_fd))?;
+                check(&saved, &config, &cpuid)?;
+                (memory_fd, Mapping::CopyOnWrite, Some(saved))
+            }
+        };
+        let memory = memory::map(file(memory_fd), config.memory_mib, mapping)?;
         let vm = create_vm(&kvm, &memory)?;
         let console = Console::new(config.console_fd.map(file)).map_err(Error::Console)?;
         console
             .connect(&vm)
             .map_err(|e| Error::Kvm("connect the serial console's interrupt", e))?;
         let virtio = devices::create(&config, &vm, &memory)?;
-        let cmdline = cmdline(&config, &virtio)?;
-        let entry = boot::load(
-            &memory,
-            &mut Image::new(file(config.kernel_fd)),
-            config.initramfs_fd.map(|fd| Image::new(file(fd))).as_mut(),
-            &cmdline,
-        )?;
-        mptable::write(&memory, config.vcpus).map_err(Error::MpTable)?;
-        let devices = devices::spawn(&virtio)?;
+        let entry = boot(&config, &virtio, &memory)?;
+        let subscribers = virtio
+            .iter()
+            .map(|device| device.transport.subscriber())
+            .collect();
+        let serial = match &saved {
+            Some(saved) => console.restore(&saved.serial)?,
+            None => console.serial().map_err(Error::Console)?,
+        };
         let transports = virtio
             .into_iter()
             .map(|device| Mutex::new(device.transport))
             .collect();
-        let serial = console.serial().map_err(Error::Console)?;
         let bus = Arc::new(Bus::new(transports, serial).map_err(Error::Bus)?);
-        let template = cpuid::template(&kvm, config.host)
-            .map_err(|e| Error::Kvm("say what CPUID it supports", e))?;
         let vcpus = (0..config.vcpus)
-            .map(|id| Vcpu::new(&vm, id, config.vcpus, &template, bus.clone()))
+            .map(|id| {
+                let state = saved
+                    .as_ref()
+                    .and_then(|saved| saved.vcpus.get(usize::from(id)));
+                match state {
+                    Some(state) => Vcpu::restore(&vm, id, config.vcpus, &cpuid, bus.clone(), state),
+                    None => Vcpu::new(&vm, id, config.vcpus, &cpuid, bus.clone()),
+                }
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        if let Some(boot_processor) = vcpus.first() {
+        if let (Some(entry), Some(boot_processor)) = (entry, vcpus.first()) {
             registers::set_up_long_mode(boot_processor.fd(), &memory, entry)?;
         }
+        if let Some(saved) = saved {
+            // The devices come last: an interrupt that was on its way is raised again, and must find the chips restored.
+            saved.chips.restore(&vm)?;
+            bus.restore(&saved.devices)?;
+        }
+        let devices = EventLoop::spawn("devices", subscribers).map_err(Error::DeviceThread)?;
+        let msrs = state::msr_indices(&kvm)?.into();
+        let memory_mib = config.memory_mib;
         Ok(Self {
             vcpus,
             devices,
             console,
+            bus,
             vm,
             memory,
+            cpuid,
+            msrs,
+            memory_mib,
         })
     }
 
-    /// Runs every vCPU in a thread of its own; the first one that stops says on `stopped` how.
-    pub fn run(self, stopped: Sender<Stop>) -> std::io::Result<Running> {
-        for (id, vcpu) in self.vcpus.into_iter().enumerate() {
-            let stopped = stopped.clone();
-            std::thread::Builder::new()
-                .name(format!("vcpu{id}"))
-                .spawn(move || {
-                    // Nobody listens any more once another vCPU has stopped.
-                    let _ = stopped.send(vcpu.run());
-                })?;
-        }
+    /// Runs every vCPU in a thread of its own; the first one that stops says on `happened` how.
+    pub fn run(self, happened: &Sender<Occurrence>) -> Result<Running, Error> {
+        vcpu::handle_kicks().map_err(|e| Error::Thread(e.into()))?;
+        let vcpus = self
+            .vcpus
+            .into_iter()
+            .map(|vcpu| vcpu.start(happened.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(Error::Thread)?;
         Ok(Running {
+            vcpus,
+            devices: self.devices,
             console: self.console,
-            _devices: self.devices,
-            _vm: self.vm,
-            _memory: self.memory,
+            bus: self.bus,
+            vm: self.vm,
+            memory: self.memory,
+            cpuid: self.cpuid.as_slice().to_vec(),
+            msrs: self.msrs,
+            memory_mib: self.memory_mib,
+            paused: false,
         })
     }
 }
 
-/// A virtual machine whose vCPUs run. Its threads end with the process.
-pub struct Running {
-    console: Console,
-    _devices: EventLoop,
-    _vm: VmFd,
-    _memory: GuestMemoryMmap,
+/// Whether `saved` is of a machine like `config`'s on a host like this one.
+fn check(saved: &MachineState, config: &Config, cpuid: &CpuId) -> Result<(), Error> {
+    if saved.memory_mib != config.memory_mib || saved.vcpus.len() != usize::from(config.vcpus) {
+        return Err(Error::OtherMachine {
+            memory_mib: saved.memory_mib,
+            vcpus: saved.vcpus.len(),
+        });
+    }
+    if saved.cpuid != cpuid.as_slice() {
+        return Err(Error::OtherProcessor);
+    }
+    Ok(())
 }
 
-impl Running {
-    /// What `stop` really was, in the light of what the guest wrote to its console.
-    pub fn explain(&self, stop: Stop) -> Stop {
-        self.console.finish();
-        match stop {
-            Stop::Reset => self
-                .console
-                .panic()
-                .map_or(Stop::Reset, |console| Stop::GuestPanic { console }),
-            other => other,
-        }
-    }
+/// Loads what a machine that boots needs, and returns where it starts.
+fn boot(
+    config: &Config,
+    virtio: &[Device],
+    memory: &GuestMemoryMmap,
+) -> Result<Option<GuestAddress>, Error> {
+    let Start::Boot {
+        kernel_fd,
+        initramfs_fd,
+        ref cmdline,
+        ..
+    } = config.start
+    else {
+        return Ok(None);
+    };
+    let mut kernel = Image::new(file(kernel_fd));
+    let mut initramfs = initramfs_fd.map(|fd| Image::new(file(fd)));
+    let cmdline = full_cmdline(cmdline, config.host, virtio)?;
+    mptable::write(memory, config.vcpus).map_err(Error::MpTable)?;
+    Ok(Some(boot::load(
+        memory,
+        &mut kernel,
+        initramfs.as_mut(),
+        &cmdline,
+    )?))
 }
 
 /// Makes a virtual machine with `memory` and with KVM's interrupt chips and timer.
@@ -195,9 +284,9 @@ fn create_vm(kvm: &Kvm, memory: &GuestMemoryMmap) -> Result<VmFd, Error> {
 }
 
 /// The configuration's command line, what this kind of host needs, and the virtio devices.
-fn cmdline(config: &Config, virtio: &[Device]) -> Result<Cmdline, Error> {
+fn full_cmdline(base: &str, host: HostKind, virtio: &[Device]) -> Result<Cmdline, Error> {
     let mut cmdline = Cmdline::new(layout::CMDLINE_MAX).map_err(Error::Cmdline)?;
-    for part in [config.cmdline.as_str(), host::cmdline(config.host)] {
+    for part in [base, host::cmdline(host)] {
         if !part.is_empty() {
             cmdline.insert_str(part).map_err(Error::Cmdline)?;
         }

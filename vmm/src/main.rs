@@ -5,11 +5,14 @@ use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::Builder;
 
 use clap::Parser;
 use rvm_vmm::config::Config;
-use rvm_vmm::control::{Channel, Event, Stop};
-use rvm_vmm::machine::Machine;
+use rvm_vmm::control::{Channel, Command, Event, Stop};
+use rvm_vmm::machine::{Error, Machine};
+use rvm_vmm::running::{self, Occurrence, Running};
 
 /// Runs one virtual machine. Started by `rvm`, which hands it everything that it needs as open descriptors.
 #[derive(Parser)]
@@ -53,30 +56,70 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let (stopped, stop) = std::sync::mpsc::channel();
-    let (parent, on_command) = (control.clone(), stopped.clone());
-    // Whatever the parent says, or that it is gone, ends the virtual machine: there is only one command.
-    let listener = std::thread::Builder::new()
-        .name("control".into())
-        .spawn(move || {
-            let command = parent.receive();
-            tracing::debug!(?command, "the parent ends the virtual machine");
-            let _ = on_command.send(Stop::Requested);
-        });
+    let (happened, occurrences) = channel();
+    let (parent, asked) = (control.clone(), happened.clone());
     control.send(&Event::Running);
-    let started = listener.and_then(|_| machine.run(stopped));
-    let console = match started {
-        Ok(console) => console,
+    let started = machine.run(&happened).and_then(|running| {
+        Builder::new()
+            .name("control".into())
+            .spawn(move || listen(&parent, &asked))
+            .map_err(Error::Thread)?;
+        Ok(running)
+    });
+    let mut running = match started {
+        Ok(running) => running,
         Err(error) => {
             control.send(&Event::Failed {
-                message: format!("can't start a thread: {error}"),
+                message: with_sources(&error),
             });
             return ExitCode::FAILURE;
         }
     };
-    let stop = stop.recv().unwrap_or(Stop::Requested);
-    control.send(&Event::Stopped(console.explain(stop)));
+    let stop = serve(&mut running, &control, &occurrences);
+    control.send(&Event::Stopped(running.explain(stop)));
     ExitCode::SUCCESS
+}
+
+/// Passes on what the parent asks; a parent that is gone asks for the end.
+fn listen(parent: &Channel, asked: &Sender<Occurrence>) {
+    while let Some((command, fds)) = parent.receive() {
+        if asked.send(Occurrence::Asked(command, fds)).is_err() {
+            return;
+        }
+    }
+    tracing::debug!("the parent is gone");
+    // If nobody listens, the virtual machine is at its end already.
+    let _ = asked.send(Occurrence::Stopped(Stop::Requested));
+}
+
+/// Does what the parent asks until the virtual machine comes to its end.
+fn serve(running: &mut Running, control: &Channel, occurrences: &Receiver<Occurrence>) -> Stop {
+    loop {
+        let (command, fds) = match occurrences.recv() {
+            Ok(Occurrence::Asked(command, fds)) => (command, fds),
+            Ok(Occurrence::Stopped(stop)) => return stop,
+            Err(_) => return Stop::Requested,
+        };
+        let outcome = match command {
+            Command::Stop => return Stop::Requested,
+            Command::Pause => running.pause(),
+            Command::Resume => running.resume(),
+            Command::Snapshot => snapshot(running, fds),
+        };
+        control.send(&match outcome {
+            Ok(()) => Event::Done,
+            Err(error) => Event::Refused {
+                message: with_sources(&error),
+            },
+        });
+    }
+}
+
+fn snapshot(running: &Running, fds: Vec<OwnedFd>) -> Result<(), running::Error> {
+    match <[OwnedFd; 2]>::try_from(fds) {
+        Ok([state, memory]) => running.snapshot(&mut File::from(state), &File::from(memory)),
+        Err(_) => Err(running::Error::Files),
+    }
 }
 
 fn read_config(fd: RawFd) -> std::io::Result<Config> {

@@ -53,8 +53,17 @@ pub fn regions(mib: u64) -> Result<Vec<(GuestAddress, u64)>, Error> {
     Ok(regions)
 }
 
+/// Whether what a guest writes gets into the file that its memory is mapped from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// It does.
+    Shared,
+    /// It does not: guests that share the file pay only for the pages that they write to.
+    CopyOnWrite,
+}
+
 /// Maps `file` as the memory of a guest that has `mib` MiB.
-pub fn map(file: File, mib: u64) -> Result<GuestMemoryMmap, Error> {
+pub fn map(file: File, mib: u64, mapping: Mapping) -> Result<GuestMemoryMmap, Error> {
     let regions = regions(mib)?;
     let actual = file.metadata().map_err(Error::Size)?.len();
     let wanted = regions.iter().map(|(_, size)| size).sum();
@@ -62,12 +71,16 @@ pub fn map(file: File, mib: u64) -> Result<GuestMemoryMmap, Error> {
         return Err(Error::FileSize { wanted, actual });
     }
     let file = std::sync::Arc::new(file);
+    let flags = match mapping {
+        Mapping::Shared => libc::MAP_SHARED,
+        Mapping::CopyOnWrite => libc::MAP_PRIVATE,
+    };
     let mut offset = 0;
     let mut mapped = Vec::with_capacity(regions.len());
     for (address, size) in regions {
         let region = MmapRegionBuilder::new(size as usize)
             .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
-            .with_mmap_flags(libc::MAP_SHARED | libc::MAP_NORESERVE)
+            .with_mmap_flags(flags | libc::MAP_NORESERVE)
             .with_file_offset(FileOffset::from_arc(file.clone(), offset))
             .build()
             .map_err(Error::Map)?;

@@ -1,14 +1,26 @@
 //! A vCPU: made, prepared, and run in a thread of its own until the virtual machine ends.
+//!
+//! A running vCPU is reached by a [`Handle`]: a request, and a signal that gets it out of the guest to look at it. It then
+//! stands still, and serves further requests, until it is told to go on.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use crate::bus::Bus;
 use crate::completion;
 use crate::control::Stop;
+use crate::running::Occurrence;
+use crate::state::{self, VcpuState};
 use crate::{cpuid, registers};
+
+/// How often a vCPU that does not stand still yet is kicked: a signal that comes just before it enters the guest is lost.
+const KICK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Why a vCPU could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +52,15 @@ pub enum Error {
         #[source]
         source: registers::Error,
     },
+    /// Its saved state could not be given to it.
+    #[error("can't restore vCPU {id}")]
+    State {
+        /// Its number.
+        id: u8,
+        /// What failed.
+        #[source]
+        source: state::Error,
+    },
 }
 
 /// A vCPU that is ready to run.
@@ -52,7 +73,72 @@ pub struct Vcpu {
 /// What an exit from the guest leads to.
 enum After {
     Run,
+    Kicked,
     Stop(Stop),
+}
+
+enum Request {
+    Pause,
+    Resume,
+    Save {
+        msrs: Arc<[u32]>,
+        reply: Sender<Result<VcpuState, state::Error>>,
+    },
+}
+
+/// The vCPU's thread is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("a vCPU's thread has ended")]
+pub struct Gone;
+
+/// A running vCPU.
+pub struct Handle {
+    thread: JoinHandle<()>,
+    requests: Sender<Request>,
+    standing: Receiver<()>,
+}
+
+/// Lets vCPU threads be kicked: SIGRTMIN then only gets them out of the guest. Called once, before the first one starts.
+pub fn handle_kicks() -> Result<(), vmm_sys_util::errno::Error> {
+    extern "C" fn nothing(_: std::ffi::c_int, _: *mut libc::siginfo_t, _: *mut std::ffi::c_void) {}
+    register_signal_handler(SIGRTMIN(), nothing)
+}
+
+impl Handle {
+    /// Asks the vCPU to stand still; [`Handle::wait_until_still`] waits for it.
+    pub fn pause(&self) -> Result<(), Gone> {
+        self.requests.send(Request::Pause).map_err(|_| Gone)
+    }
+
+    /// Waits until the vCPU, which was asked to, stands still.
+    pub fn wait_until_still(&self) -> Result<(), Gone> {
+        loop {
+            // The thread may be ending; then the channel says so.
+            let _ = self.thread.kill(SIGRTMIN());
+            match self.standing.recv_timeout(KICK_INTERVAL) {
+                Ok(()) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Gone),
+            }
+        }
+    }
+
+    /// Lets a vCPU that stands still go on.
+    pub fn resume(&self) -> Result<(), Gone> {
+        self.requests.send(Request::Resume).map_err(|_| Gone)
+    }
+
+    /// The state of a vCPU that stands still.
+    pub fn save(&self, msrs: &Arc<[u32]>) -> Result<Result<VcpuState, state::Error>, Gone> {
+        let (reply, receive) = channel();
+        self.requests
+            .send(Request::Save {
+                msrs: msrs.clone(),
+                reply,
+            })
+            .map_err(|_| Gone)?;
+        receive.recv().map_err(|_| Gone)
+    }
 }
 
 impl Vcpu {
@@ -77,12 +163,71 @@ impl Vcpu {
         &self.fd
     }
 
-    /// Runs guest code until the virtual machine ends, and says how it ended.
-    pub fn run(mut self) -> Stop {
+    /// A vCPU like [`Vcpu::new`]'s, in a saved state.
+    pub fn restore(
+        vm: &VmFd,
+        id: u8,
+        count: u8,
+        template: &CpuId,
+        bus: Arc<Bus>,
+        state: &VcpuState,
+    ) -> Result<Self, Error> {
+        let vcpu = Self::new(vm, id, count, template, bus)?;
+        state
+            .restore(&vcpu.fd)
+            .map_err(|source| Error::State { id, source })?;
+        Ok(vcpu)
+    }
+
+    /// Runs the vCPU in a thread of its own, which says on `happened` how the virtual machine ended if this vCPU is the first to know.
+    pub fn start(self, happened: Sender<Occurrence>) -> std::io::Result<Handle> {
+        let (requests, receive_requests) = channel();
+        let (send_standing, standing) = channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("vcpu{}", self.id))
+            .spawn(move || {
+                if let Some(stop) = self.run(&receive_requests, &send_standing) {
+                    // Nobody listens any more once another vCPU has stopped.
+                    let _ = happened.send(Occurrence::Stopped(stop));
+                }
+            })?;
+        Ok(Handle {
+            thread,
+            requests,
+            standing,
+        })
+    }
+
+    /// Runs guest code, and stands still when asked to, until the virtual machine ends; `None` when its handle is gone.
+    fn run(mut self, requests: &Receiver<Request>, standing: &Sender<()>) -> Option<Stop> {
         loop {
-            if let After::Stop(stop) = self.run_once() {
-                tracing::debug!(vcpu = self.id, ?stop, "vCPU has stopped");
-                return stop;
+            match self.run_once() {
+                After::Run => {}
+                After::Stop(stop) => {
+                    tracing::debug!(vcpu = self.id, ?stop, "vCPU has stopped");
+                    return Some(stop);
+                }
+                // Only here has KVM completed what the guest's last exit began.
+                After::Kicked => {
+                    if let Ok(Request::Pause) = requests.try_recv() {
+                        standing.send(()).ok()?;
+                        self.stand_still(requests)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves requests until the vCPU is to go on; `None` when its handle is gone.
+    fn stand_still(&self, requests: &Receiver<Request>) -> Option<()> {
+        loop {
+            match requests.recv().ok()? {
+                Request::Pause => {}
+                Request::Resume => return Some(()),
+                Request::Save { msrs, reply } => {
+                    // Whoever asked may have given up.
+                    let _ = reply.send(VcpuState::save(&self.fd, &msrs));
+                }
             }
         }
     }
@@ -103,7 +248,8 @@ impl Vcpu {
                     registers: self.registers(),
                 });
             }
-            Ok(VcpuExit::Intr | VcpuExit::IrqWindowOpen) => {}
+            Ok(VcpuExit::Intr) => return After::Kicked,
+            Ok(VcpuExit::IrqWindowOpen) => {}
             Ok(other) => {
                 let message =
                     format!("KVM left the guest for a reason rvm does not know: {other:?}");
@@ -112,7 +258,8 @@ impl Vcpu {
                     registers: self.registers(),
                 });
             }
-            Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {}
+            Err(error) if error.errno() == libc::EINTR => return After::Kicked,
+            Err(error) if error.errno() == libc::EAGAIN => {}
             Err(error) => {
                 let message = format!("KVM can't run vCPU {}: {error}", self.id);
                 return After::Stop(Stop::KvmError {

@@ -1,7 +1,7 @@
 //! Every way in which a guest can stop is reported as what it was.
 
 use crate::support::{has_kvm, kernel, start};
-use rvm_vmm::config::HostKind;
+use rvm_vmm::config::{Config, HostKind, Start};
 use rvm_vmm::control::{Command, Event, Stop};
 use std::io::{Read, Seek};
 
@@ -142,7 +142,7 @@ fn what_can_not_be_set_up_is_said_in_one_sentence() {
     if !has_kvm() {
         return;
     }
-    let failure = |kernel: &[u8], change: fn(&mut rvm_vmm::config::Config)| {
+    let failure = |kernel: &[u8], change: fn(&mut Config)| {
         let mut vmm = start(kernel, change);
         let Some(Event::Failed { message }) = vmm.event() else {
             panic!("no failure")
@@ -158,5 +158,10 @@ fn what_can_not_be_set_up_is_said_in_one_sentence() {
     assert!(failure(&good, |config| config.vcpus = 33).contains("1 to 32 vCPUs"));
     assert!(failure(&good, |config| config.memory_mib = 8).contains("64 MiB"));
     assert!(failure(&good, |config| config.memory_mib = 128).contains("file has"));
-    assert!(failure(&good, |config| config.cmdline = "x".repeat(4000)).contains("command line"));
+    let long = |config: &mut Config| {
+        if let Start::Boot { cmdline, .. } = &mut config.start {
+            *cmdline = "x".repeat(4000);
+        }
+    };
+    assert!(failure(&good, long).contains("command line"));
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
-use rvm_vmm::config::{Config, HostKind};
+use rvm_vmm::config::{Config, HostKind, Start};
 use rvm_vmm::control::{Event, MAX_MESSAGE};
 
 /// Guest memory, in MiB.
@@ -81,12 +81,14 @@ pub fn start_as(
     let fd = |index: i32| FIRST_FD + 1 + index;
     let mut config = Config {
         kvm_fd: fd(0),
-        memory_fd: fd(1),
+        start: Start::Boot {
+            memory_fd: fd(1),
+            kernel_fd: fd(2),
+            initramfs_fd: None,
+            cmdline: String::new(),
+        },
         memory_mib: MEMORY_MIB,
         vcpus: 1,
-        kernel_fd: fd(2),
-        initramfs_fd: None,
-        cmdline: String::new(),
         host: if host == HostKind::Hardware {
             host
         } else {
@@ -143,6 +145,11 @@ impl Drop for Vmm {
 fn file_with(content: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("temporary file");
     file.write_all(content).expect("write");
+    reopened(&file)
+}
+
+/// `file` with a position of its own, at its start.
+pub fn reopened(file: &File) -> File {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     File::open(path).expect("reopen")
 }
