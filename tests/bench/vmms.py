@@ -47,12 +47,16 @@ def rvm_vmm(artifacts, host, memory_mib=256, vcpus=1, environment=None, wait=Tru
     broker, broker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     config = {
         "kvm_fd": inherit(os.open("/dev/kvm", os.O_RDWR)),
-        "memory_fd": memory,
         "memory_mib": memory_mib,
         "vcpus": vcpus,
-        "kernel_fd": inherit(os.open(artifacts.kernel, os.O_RDONLY)),
-        "initramfs_fd": inherit(os.open(artifacts.initramfs, os.O_RDONLY)),
-        "cmdline": COMMON_CMDLINE,
+        "start": {
+            "boot": {
+                "memory_fd": memory,
+                "kernel_fd": inherit(os.open(artifacts.kernel, os.O_RDONLY)),
+                "initramfs_fd": inherit(os.open(artifacts.initramfs, os.O_RDONLY)),
+                "cmdline": COMMON_CMDLINE,
+            }
+        },
         "host": host,
         "control_fd": inherit(control_end.detach()),
         "console_fd": None,

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
-use rvm_vmm::config::{Config, Disk, HostKind, Network, Vsock};
+use rvm_vmm::config::{Config, Disk, HostKind, Network, Start, Vsock};
 use rvm_vmm::control::{self, Event, Stop};
 
 use super::broker::Broker;
@@ -145,12 +145,14 @@ impl MicroVm {
         };
         let config = Config {
             kvm_fd: give(machine.kvm),
-            memory_fd: give(memory),
             memory_mib: machine.memory_mib,
             vcpus: machine.vcpus,
-            kernel_fd: give(machine.kernel.into()),
-            initramfs_fd: Some(give(machine.initramfs.into())),
-            cmdline: CMDLINE.to_owned(),
+            start: Start::Boot {
+                memory_fd: give(memory),
+                kernel_fd: give(machine.kernel.into()),
+                initramfs_fd: Some(give(machine.initramfs.into())),
+                cmdline: CMDLINE.to_owned(),
+            },
             host: machine.host,
             control_fd: give(vmm_control),
             console_fd: Some(give(machine.console.into())),
@@ -242,6 +244,8 @@ impl MicroVm {
             if control {
                 match self.next_event().map_err(LaunchError::Control)? {
                     Some(Event::Running) => tracing::debug!("the vCPUs run"),
+                    // Answers, to questions that a launch does not ask.
+                    Some(Event::Done | Event::Refused { .. }) => {}
                     Some(Event::Failed { message }) => return Err(LaunchError::Failed(message)),
                     Some(Event::Stopped(stop)) => {
                         return Err(LaunchError::Ended(End::Stopped(stop)));
