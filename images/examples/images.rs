@@ -9,10 +9,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        [root, "load", "-"] => show(Store::open(root)?.load_stream(std::io::stdin(), &LoadOptions::default())?),
-        [root, "load", path] => show(Store::open(root)?.load(Path::new(path), &LoadOptions::default())?),
+        [root, "load", "-"] => {
+            show(Store::open(root)?.load_stream(std::io::stdin(), &LoadOptions::default())?)
+        }
+        [root, "load", path] => {
+            show(Store::open(root)?.load(Path::new(path), &LoadOptions::default())?)
+        }
         [root, "rm", name] => show(vec![Store::open(root)?.remove(name)?]),
-        [root, "list"] => show(Store::open(root)?.list()?.into_iter().map(|l| (l.reference, l.image.id)).collect()),
+        [root, "list"] => show(
+            Store::open(root)?
+                .list()?
+                .into_iter()
+                .map(|l| (l.reference, l.image.id))
+                .collect(),
+        ),
         [root, "layers", name, ref max @ ..] => {
             let store = Store::open(root)?;
             let max = max.first().map_or(Ok(usize::MAX), |max| max.parse())?;
@@ -20,7 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                 println!("{}", layer.path.display());
             }
         }
-        _ => return Err("usage: images ROOT load PATH|- | layers NAME [MAX] | list | rm NAME".into()),
+        _ => {
+            return Err(
+                "usage: images ROOT load PATH|- | layers NAME [MAX] | list | rm NAME".into(),
+            );
+        }
     }
     Ok(())
 }

@@ -23,7 +23,9 @@ pub enum BlobError {
     #[error("the content {0} is missing from the image store: load or pull the image again")]
     Missing(Digest),
     /// It is there, but not what it should be; somebody wrote to the store.
-    #[error("the content {0} in the image store is damaged: remove the image and load or pull it again")]
+    #[error(
+        "the content {0} in the image store is damaged: remove the image and load or pull it again"
+    )]
     Damaged(Digest),
     /// It cannot be read.
     #[error("reading the content {0} from the image store failed")]
@@ -32,7 +34,9 @@ pub enum BlobError {
 
 impl Blobs {
     pub(crate) fn new(content: &Path) -> Self {
-        Self { folder: content.join("blobs/sha256") }
+        Self {
+            folder: content.join("blobs/sha256"),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -93,7 +97,11 @@ pub(crate) fn spool(from: &mut impl Read, to: &Path) -> io::Result<(Digest, u64)
 pub(crate) fn list(folder: &Path) -> io::Result<Vec<Digest>> {
     let mut digests = Vec::new();
     for entry in fs::read_dir(folder)? {
-        if let Some(digest) = entry?.file_name().to_str().and_then(|name| Digest::from_hex(name).ok()) {
+        if let Some(digest) = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| Digest::from_hex(name).ok())
+        {
             digests.push(digest);
         }
     }

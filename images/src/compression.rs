@@ -24,7 +24,9 @@ impl Compression {
     pub fn detect(first: &[u8]) -> Self {
         if first.starts_with(&GZIP) {
             Self::Gzip
-        } else if first.starts_with(&ZSTD) || first.get(1..4) == Some(&ZSTD_SKIPPABLE) && first[0] & 0xf0 == 0x50 {
+        } else if first.starts_with(&ZSTD)
+            || first.get(1..4) == Some(&ZSTD_SKIPPABLE) && first[0] & 0xf0 == 0x50
+        {
             Self::Zstd
         } else {
             Self::None
@@ -53,7 +55,10 @@ impl<R: Read> Peeked<R> {
     fn new(mut rest: R) -> io::Result<Self> {
         let mut first = Vec::with_capacity(4);
         rest.by_ref().take(4).read_to_end(&mut first)?;
-        Ok(Self { first: io::Cursor::new(first), rest })
+        Ok(Self {
+            first: io::Cursor::new(first),
+            rest,
+        })
     }
 }
 
@@ -89,9 +94,18 @@ mod tests {
         let gzip = gzip.finish().unwrap();
         let two_members = [&gzip[..], &gzip].concat();
         let zstd = zstd::encode_all(&b"hello"[..], 1).unwrap();
-        for (bytes, plain) in [(&b"hello"[..], "hello"), (&gzip, "hello"), (&two_members, "hellohello"), (&zstd, "hello"), (b"", "")] {
+        for (bytes, plain) in [
+            (&b"hello"[..], "hello"),
+            (&gzip, "hello"),
+            (&two_members, "hellohello"),
+            (&zstd, "hello"),
+            (b"", ""),
+        ] {
             let mut read = String::new();
-            decompress(OneByOne(bytes)).unwrap().read_to_string(&mut read).unwrap();
+            decompress(OneByOne(bytes))
+                .unwrap()
+                .read_to_string(&mut read)
+                .unwrap();
             assert_eq!(read, plain);
         }
     }
@@ -99,6 +113,11 @@ mod tests {
     #[test]
     fn a_stream_that_was_cut_is_an_error() {
         let zstd = zstd::encode_all(&[7; 100_000][..], 1).unwrap();
-        assert!(decompress(&zstd[..zstd.len() - 3]).unwrap().read_to_end(&mut Vec::new()).is_err());
+        assert!(
+            decompress(&zstd[..zstd.len() - 3])
+                .unwrap()
+                .read_to_end(&mut Vec::new())
+                .is_err()
+        );
     }
 }

@@ -20,11 +20,12 @@ pub enum ConvertError {
         found: Digest,
     },
     /// One of its entries, or the archive, is not right.
-    #[error("layer {diff_id} cannot be used: {source}")]
+    #[error("layer {diff_id} cannot be used")]
     Layer {
         /// DiffID in the configuration.
         diff_id: Digest,
-        /// What is wrong; its text is part of this one's.
+        /// What is wrong with it.
+        #[source]
         source: Box<LayerError>,
     },
     /// Its blob cannot be opened.
@@ -45,7 +46,12 @@ pub enum ConvertError {
 ///
 /// A single layer keeps its whiteouts, for overlayfs; of several, only what they amount to is left. Nothing is
 /// synced.
-pub(crate) fn convert(layers: &[(Digest, File)], image: File, limits: Limits, uuid: &Digest) -> Result<File, ConvertError> {
+pub(crate) fn convert(
+    layers: &[(Digest, File)],
+    image: File,
+    limits: Limits,
+    uuid: &Digest,
+) -> Result<File, ConvertError> {
     let mut writer = ImageWriter::new(image)?;
     let mut merged: Option<Tree> = None;
     for (diff_id, blob) in layers {
@@ -60,19 +66,37 @@ pub(crate) fn convert(layers: &[(Digest, File)], image: File, limits: Limits, uu
     Ok(writer.finish(&merged.unwrap_or_default(), uuid_bytes)?)
 }
 
-fn read_layer(diff_id: Digest, blob: &File, writer: &mut ImageWriter, limits: Limits) -> Result<Tree, ConvertError> {
-    let failed = |source| ConvertError::Layer { diff_id, source: Box::new(source) };
+fn read_layer(
+    diff_id: Digest,
+    blob: &File,
+    writer: &mut ImageWriter,
+    limits: Limits,
+) -> Result<Tree, ConvertError> {
+    let failed = |source| ConvertError::Layer {
+        diff_id,
+        source: Box::new(source),
+    };
     let unreadable = |err| failed(LayerError::Tar(crate::tar::TarError::Read(err)));
     // Headers and padding count too: a stream of nothing else has to end as well.
-    let most = limits.bytes.saturating_add(limits.entries.saturating_mul(4096));
-    let plain = Limited { inner: decompress(blob).map_err(unreadable)?, left: most };
+    let most = limits
+        .bytes
+        .saturating_add(limits.entries.saturating_mul(4096));
+    let plain = Limited {
+        inner: decompress(blob).map_err(unreadable)?,
+        left: most,
+    };
     let mut stream = Hashing::new(plain);
-    let tree = LayerReader::new(writer, limits).read(&mut stream).map_err(failed)?;
+    let tree = LayerReader::new(writer, limits)
+        .read(&mut stream)
+        .map_err(failed)?;
     // The DiffID covers what stands behind the archive's end as well.
     io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
     let (found, _, _) = stream.finish();
     if found != diff_id {
-        return Err(ConvertError::DiffId { expected: diff_id, found });
+        return Err(ConvertError::DiffId {
+            expected: diff_id,
+            found,
+        });
     }
     Ok(tree)
 }

@@ -57,11 +57,13 @@ impl Digest {
     /// 64 hexadecimal digits: the name of the blob's file.
     pub fn hex(&self) -> String {
         use fmt::Write as _;
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        self.0
+            .iter()
+            .fold(String::with_capacity(64), |mut hex, byte| {
+                // Writing to a String does not fail.
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 
     /// The first twelve digits, as Docker shows image ids.
@@ -108,7 +110,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -122,12 +126,20 @@ pub struct Hashing<T> {
 impl<T> Hashing<T> {
     /// Starts with nothing hashed.
     pub fn new(inner: T) -> Self {
-        Self { inner, hasher: Sha256::new(), count: 0 }
+        Self {
+            inner,
+            hasher: Sha256::new(),
+            count: 0,
+        }
     }
 
     /// The digest and the number of all bytes that passed, and what they passed through to.
     pub fn finish(self) -> (Digest, u64, T) {
-        (Digest(self.hasher.finalize().into()), self.count, self.inner)
+        (
+            Digest(self.hasher.finalize().into()),
+            self.count,
+            self.inner,
+        )
     }
 
     fn passed(&mut self, bytes: &[u8]) {
@@ -171,7 +183,14 @@ mod tests {
 
     #[test]
     fn what_could_name_another_file_is_no_digest() {
-        for text in ["", "sha256:", "sha256:../../etc/passwd", "md5:00", &EMPTY.to_uppercase(), &EMPTY[..70]] {
+        for text in [
+            "",
+            "sha256:",
+            "sha256:../../etc/passwd",
+            "md5:00",
+            &EMPTY.to_uppercase(),
+            &EMPTY[..70],
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }
@@ -182,6 +201,9 @@ mod tests {
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         let (digest, count, _) = reader.finish();
-        assert_eq!((digest, count, &read[..]), (Digest::of(b"abc"), 3, &b"abc"[..]));
+        assert_eq!(
+            (digest, count, &read[..]),
+            (Digest::of(b"abc"), 3, &b"abc"[..])
+        );
     }
 }

@@ -36,7 +36,9 @@ impl Store {
         let folder = self.layers_folder();
         for entry in fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
             let path = entry.map_err(|source| self.io(&folder, source))?.path();
-            let id = path.file_stem().and_then(|name| Digest::from_hex(name.to_str()?).ok());
+            let id = path
+                .file_stem()
+                .and_then(|name| Digest::from_hex(name.to_str()?).ok());
             if id.is_some_and(|id| !layers.contains(&id)) {
                 self.delete(&path)?;
             }

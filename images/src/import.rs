@@ -13,8 +13,15 @@ use crate::store::{Store, StoreError};
 use crate::workspace::{Workspace, publish, sync_parent};
 
 /// Loads a folder or an archive file.
-pub(crate) fn from_path(store: &Store, path: &Path, options: &LoadOptions) -> Result<Vec<Loaded>, LoadError> {
-    let source = |source| LoadError::Open { path: path.to_owned(), source };
+pub(crate) fn from_path(
+    store: &Store,
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, LoadError> {
+    let source = |source| LoadError::Open {
+        path: path.to_owned(),
+        source,
+    };
     if fs::metadata(path).map_err(source)?.is_dir() {
         let (workspace, _hold) = begin(store)?;
         let members = Members::from_folder(path, workspace.path())?;
@@ -24,7 +31,11 @@ pub(crate) fn from_path(store: &Store, path: &Path, options: &LoadOptions) -> Re
 }
 
 /// Loads an archive from a stream.
-pub(crate) fn from_archive(store: &Store, archive: impl Read + Send, options: &LoadOptions) -> Result<Vec<Loaded>, LoadError> {
+pub(crate) fn from_archive(
+    store: &Store,
+    archive: impl Read + Send,
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, LoadError> {
     let (workspace, _hold) = begin(store)?;
     let members = Members::from_archive(archive, workspace.path(), options.limits.bytes)?;
     finish(store, &workspace, members, options)
@@ -35,7 +46,12 @@ fn begin(store: &Store) -> Result<(Workspace, File), LoadError> {
     Ok((store.workspace().map_err(store_error)?, hold))
 }
 
-fn finish(store: &Store, workspace: &Workspace, mut members: Members, options: &LoadOptions) -> Result<Vec<Loaded>, LoadError> {
+fn finish(
+    store: &Store,
+    workspace: &Workspace,
+    mut members: Members,
+    options: &LoadOptions,
+) -> Result<Vec<Loaded>, LoadError> {
     let mut images = find(&mut members)?;
     if let Some(name) = &options.name {
         if images.len() != 1 {
@@ -50,7 +66,10 @@ fn finish(store: &Store, workspace: &Workspace, mut members: Members, options: &
         for layer in &image.layers {
             let blob = members.blob(&layer.digest, layer.size)?;
             if !sources.iter().any(|source| source.diff_id == layer.diff_id) {
-                sources.push(Source { diff_id: layer.diff_id, blob: blob.path.clone() });
+                sources.push(Source {
+                    diff_id: layer.diff_id,
+                    blob: blob.path.clone(),
+                });
             }
             blobs.push(blob);
         }
@@ -64,14 +83,22 @@ fn finish(store: &Store, workspace: &Workspace, mut members: Members, options: &
     };
     for blob in blobs {
         if !store.blobs.contains(&blob.digest) && blob.path.exists() {
-            File::open(&blob.path).and_then(|file| file.sync_all()).map_err(failed(&blob.path))?;
-            store.blobs.publish(&blob.path, &blob.digest).map_err(failed(&blob.path))?;
+            File::open(&blob.path)
+                .and_then(|file| file.sync_all())
+                .map_err(failed(&blob.path))?;
+            store
+                .blobs
+                .publish(&blob.path, &blob.digest)
+                .map_err(failed(&blob.path))?;
         }
     }
     for (from, to) in converted {
         publish(&from, &to).map_err(failed(&to))?;
     }
-    images.iter().map(|image| name(store, workspace, image)).collect()
+    images
+        .iter()
+        .map(|image| name(store, workspace, image))
+        .collect()
 }
 
 /// Stores the manifest and makes the image known.
@@ -79,10 +106,15 @@ fn name(store: &Store, workspace: &Workspace, image: &Found) -> Result<Loaded, L
     let digest = Digest::of(&image.manifest);
     let size = image.manifest.len() as u64;
     let path = workspace.path().join("manifest");
-    let failed = |source| LoadError::Store { path: path.clone(), source };
+    let failed = |source| LoadError::Store {
+        path: path.clone(),
+        source,
+    };
     if !store.blobs.contains(&digest) {
         spool(&mut &image.manifest[..], &path).map_err(failed)?;
-        File::open(&path).and_then(|file| file.sync_all()).map_err(failed)?;
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .map_err(failed)?;
         store.blobs.publish(&path, &digest).map_err(failed)?;
         sync_parent(&store.blobs.path(&digest)).map_err(failed)?;
     }
@@ -94,13 +126,19 @@ fn name(store: &Store, workspace: &Workspace, image: &Found) -> Result<Loaded, L
             set_name(entries, digest, size, Some(reference.clone()));
         }
     })?;
-    Ok(Loaded { id: image.config.0, references: image.references.clone() })
+    Ok(Loaded {
+        id: image.config.0,
+        references: image.references.clone(),
+    })
 }
 
 fn store_error(err: StoreError) -> LoadError {
     match err {
         StoreError::Io { path, source } => LoadError::Store { path, source },
         StoreError::Index(err) => LoadError::Index(err),
-        other => LoadError::Store { path: "images".into(), source: std::io::Error::other(other) },
+        other => LoadError::Store {
+            path: "images".into(),
+            source: std::io::Error::other(other),
+        },
     }
 }

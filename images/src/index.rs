@@ -50,7 +50,9 @@ pub enum IndexError {
         source: io::Error,
     },
     /// Somebody else wrote it.
-    #[error("the image store's {path} is not an OCI image index: delete it and load the images again")]
+    #[error(
+        "the image store's {path} is not an OCI image index: delete it and load the images again"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -62,7 +64,10 @@ pub enum IndexError {
 
 impl Index {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { path: root.join("content/index.json"), lock: root.join("index.lock") }
+        Self {
+            path: root.join("content/index.json"),
+            lock: root.join("index.lock"),
+        }
     }
 
     /// All entries, in the order in which they came.
@@ -72,8 +77,11 @@ impl Index {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(err) => return Err(self.io(err)),
         };
-        let index: ImageIndex = serde_json::from_slice(&json)
-            .map_err(|source| IndexError::Format { path: self.path.clone(), source })?;
+        let index: ImageIndex =
+            serde_json::from_slice(&json).map_err(|source| IndexError::Format {
+                path: self.path.clone(),
+                source,
+            })?;
         Ok(index.manifests().iter().filter_map(named).collect())
     }
 
@@ -83,12 +91,14 @@ impl Index {
         workspace: &Workspace,
         change: impl FnOnce(&mut Vec<Named>) -> T,
     ) -> Result<T, IndexError> {
-        let _lock = lock_file(&self.lock, FlockOperation::LockExclusive).map_err(|err| self.io(err))?;
+        let _lock =
+            lock_file(&self.lock, FlockOperation::LockExclusive).map_err(|err| self.io(err))?;
         let before = self.read()?;
         let mut entries = before.clone();
         let result = change(&mut entries);
         if entries != before {
-            self.write(workspace, &entries).map_err(|err| self.io(err))?;
+            self.write(workspace, &entries)
+                .map_err(|err| self.io(err))?;
         }
         Ok(result)
     }
@@ -106,16 +116,29 @@ impl Index {
     }
 
     fn io(&self, source: io::Error) -> IndexError {
-        IndexError::Io { path: self.path.clone(), source }
+        IndexError::Io {
+            path: self.path.clone(),
+            source,
+        }
     }
 }
 
 /// Gives `reference` to a manifest; what had the name stays, without it, if it has no other.
-pub(crate) fn set_name(entries: &mut Vec<Named>, manifest: Digest, size: u64, reference: Option<Reference>) {
+pub(crate) fn set_name(
+    entries: &mut Vec<Named>,
+    manifest: Digest,
+    size: u64,
+    reference: Option<Reference>,
+) {
     if let Some(reference) = &reference {
-        let is_old = |entry: &Named| entry.reference.as_ref() == Some(reference) && entry.manifest != manifest;
+        let is_old = |entry: &Named| {
+            entry.reference.as_ref() == Some(reference) && entry.manifest != manifest
+        };
         if let Some(old) = entries.iter().position(is_old) {
-            let has_other = entries.iter().enumerate().any(|(i, e)| i != old && e.manifest == entries[old].manifest);
+            let has_other = entries
+                .iter()
+                .enumerate()
+                .any(|(i, e)| i != old && e.manifest == entries[old].manifest);
             if has_other {
                 entries.remove(old);
             } else {
@@ -124,9 +147,15 @@ pub(crate) fn set_name(entries: &mut Vec<Named>, manifest: Digest, size: u64, re
         }
         entries.retain(|entry| entry.manifest != manifest || entry.reference.is_some());
     }
-    let is_there = entries.iter().any(|e| e.manifest == manifest && (reference.is_none() || e.reference == reference));
+    let is_there = entries
+        .iter()
+        .any(|e| e.manifest == manifest && (reference.is_none() || e.reference == reference));
     if !is_there {
-        entries.push(Named { manifest, size, reference });
+        entries.push(Named {
+            manifest,
+            size,
+            reference,
+        });
     }
 }
 
@@ -134,7 +163,10 @@ fn named(descriptor: &Descriptor) -> Option<Named> {
     Some(Named {
         manifest: descriptor.digest().to_string().parse().ok()?,
         size: descriptor.size(),
-        reference: descriptor.annotations().as_ref().and_then(|a| a.get(REF_NAME)?.parse().ok()),
+        reference: descriptor
+            .annotations()
+            .as_ref()
+            .and_then(|a| a.get(REF_NAME)?.parse().ok()),
     })
 }
 

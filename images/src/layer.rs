@@ -5,8 +5,10 @@
 
 use std::io::Read;
 
-use crate::erofs::{Directory, ImageError, ImageWriter, Kind, Meta, Node, NodeId, Tree, device_number};
 use crate::erofs::Xattrs;
+use crate::erofs::{
+    Directory, ImageError, ImageWriter, Kind, Meta, Node, NodeId, Tree, device_number,
+};
 use crate::tar::{Entry, EntryKind, TarError, TarReader};
 
 const WHITEOUT: &[u8] = b".wh.";
@@ -30,7 +32,10 @@ pub struct Limits {
 impl Default for Limits {
     /// 64 GiB in two million entries: several times what the largest images in use have.
     fn default() -> Self {
-        Self { bytes: 64 << 30, entries: 2_000_000 }
+        Self {
+            bytes: 64 << 30,
+            entries: 2_000_000,
+        }
     }
 }
 
@@ -64,7 +69,12 @@ pub struct LayerReader<'a> {
 impl<'a> LayerReader<'a> {
     /// Stores the data of files in `image`.
     pub fn new(image: &'a mut ImageWriter, limits: Limits) -> Self {
-        Self { tree: Tree::new(), image, limits, bytes: 0 }
+        Self {
+            tree: Tree::new(),
+            image,
+            limits,
+            bytes: 0,
+        }
     }
 
     /// Reads a layer to the end of its archive and returns its tree, with whiteouts as overlayfs knows them.
@@ -73,18 +83,25 @@ impl<'a> LayerReader<'a> {
         let mut entries = 0;
         while let Some(entry) = tar.next()? {
             entries += 1;
-            self.apply(&entry, entries, &mut tar).map_err(|why| why.at(&entry))?;
+            self.apply(&entry, entries, &mut tar)
+                .map_err(|why| why.at(&entry))?;
         }
         Ok(self.tree)
     }
 
     fn apply(&mut self, entry: &Entry, number: u64, data: &mut impl Read) -> Result<(), Refusal> {
         if number > self.limits.entries {
-            return Err(refuse(format!("is one more than the {} that a layer may have", self.limits.entries)));
+            return Err(refuse(format!(
+                "is one more than the {} that a layer may have",
+                self.limits.entries
+            )));
         }
         self.bytes = self.bytes.saturating_add(entry.size);
         if self.bytes > self.limits.bytes {
-            return Err(refuse(format!("makes the layer larger than the limit of {} bytes", self.limits.bytes)));
+            return Err(refuse(format!(
+                "makes the layer larger than the limit of {} bytes",
+                self.limits.bytes
+            )));
         }
         let components = components(&entry.path)?;
         let Some((&name, parents)) = components.split_last() else {
@@ -118,10 +135,16 @@ impl<'a> LayerReader<'a> {
             EntryKind::BlockDevice => Kind::BlockDevice(device(entry)?),
             EntryKind::Fifo => Kind::Fifo,
             EntryKind::Other(flag) => {
-                return Err(refuse(format!("has the type `{}`, which no layer may hold", flag.escape_ascii())));
+                return Err(refuse(format!(
+                    "has the type `{}`, which no layer may hold",
+                    flag.escape_ascii()
+                )));
             }
         };
-        let id = self.tree.add(Node { meta: meta(entry)?, kind: node });
+        let id = self.tree.add(Node {
+            meta: meta(entry)?,
+            kind: node,
+        });
         self.tree.link(parent, name, id);
         Ok(())
     }
@@ -153,8 +176,14 @@ impl<'a> LayerReader<'a> {
         match self.tree.child(parent, hidden) {
             Some(id) => self.set_opaque(id),
             None => {
-                let meta = Meta { mode: 0, ..Meta::default_directory() };
-                let id = self.tree.add(Node { meta, kind: Kind::Whiteout });
+                let meta = Meta {
+                    mode: 0,
+                    ..Meta::default_directory()
+                };
+                let id = self.tree.add(Node {
+                    meta,
+                    kind: Kind::Whiteout,
+                });
                 self.tree.link(parent, hidden, id);
             }
         }
@@ -183,7 +212,10 @@ impl<'a> LayerReader<'a> {
             ..Directory::default()
         };
         let meta = meta.unwrap_or_else(Meta::default_directory);
-        let id = self.tree.add(Node { meta, kind: Kind::Directory(directory) });
+        let id = self.tree.add(Node {
+            meta,
+            kind: Kind::Directory(directory),
+        });
         self.tree.link(parent, name, id);
         id
     }
@@ -194,12 +226,16 @@ impl<'a> LayerReader<'a> {
         let mut directory = Tree::ROOT;
         for name in &path {
             directory = match self.tree.child(directory, name) {
-                Some(id) if matches!(self.tree.node(id).kind, Kind::Whiteout) => self.make_directory(directory, name, None),
+                Some(id) if matches!(self.tree.node(id).kind, Kind::Whiteout) => {
+                    self.make_directory(directory, name, None)
+                }
                 None => self.make_directory(directory, name, None),
                 Some(id) if self.tree.directory(id).is_some() => id,
                 Some(_) => {
                     let name = name.escape_ascii();
-                    return Err(refuse(format!("lies below `{name}`, which this layer made something else than a directory")));
+                    return Err(refuse(format!(
+                        "lies below `{name}`, which this layer made something else than a directory"
+                    )));
                 }
             };
         }
@@ -220,7 +256,9 @@ impl<'a> LayerReader<'a> {
                     done.pop();
                     continue;
                 }
-                name if name.len() > MAX_NAME => return Err(refuse("has a directory with a name of more than 255 bytes")),
+                name if name.len() > MAX_NAME => {
+                    return Err(refuse("has a directory with a name of more than 255 bytes"));
+                }
                 _ => {}
             }
             let parent = done.last().map_or(Some(Tree::ROOT), |(_, id)| *id);
@@ -242,9 +280,17 @@ impl<'a> LayerReader<'a> {
     }
 
     fn link_target(&self, link: &[u8]) -> Result<NodeId, Refusal> {
-        let missing = || refuse(format!("is a hard link to `{}`, which is not in this layer", link.escape_ascii()));
+        let missing = || {
+            refuse(format!(
+                "is a hard link to `{}`, which is not in this layer",
+                link.escape_ascii()
+            ))
+        };
         let components = components(link).map_err(|_| {
-            refuse(format!("is a hard link to `{}`, which leaves the image's root", link.escape_ascii()))
+            refuse(format!(
+                "is a hard link to `{}`, which leaves the image's root",
+                link.escape_ascii()
+            ))
         })?;
         let (&name, parents) = components.split_last().ok_or_else(missing)?;
         let mut directory = Tree::ROOT;
@@ -266,7 +312,10 @@ impl<'a> LayerReader<'a> {
         let whole = [(0, entry.size)];
         let extents = entry.extents.as_deref().unwrap_or(&whole);
         let block = self.image.write_file(entry.size, extents, data)?;
-        Ok(Kind::File { block, size: entry.size })
+        Ok(Kind::File {
+            block,
+            size: entry.size,
+        })
     }
 }
 
@@ -289,7 +338,10 @@ impl From<ImageError> for Refusal {
 impl Refusal {
     fn at(self, entry: &Entry) -> LayerError {
         match self {
-            Self::Because(why) => LayerError::Entry { entry: entry.path.escape_ascii().to_string(), why },
+            Self::Because(why) => LayerError::Entry {
+                entry: entry.path.escape_ascii().to_string(),
+                why,
+            },
             Self::Image(ImageError::Read(err)) => LayerError::Tar(TarError::Read(err)),
             Self::Image(err) => LayerError::Image(err),
         }
@@ -304,7 +356,10 @@ fn components(path: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
     if path.contains(&0) {
         return Err(refuse("has a NUL in its name"));
     }
-    let components: Vec<_> = path.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b".")).collect();
+    let components: Vec<_> = path
+        .split(|&byte| byte == b'/')
+        .filter(|name| !matches!(*name, b"" | b"."))
+        .collect();
     if components.contains(&&b".."[..]) {
         return Err(refuse("leaves the image's root with `..`"));
     }
@@ -334,12 +389,18 @@ fn meta(entry: &Entry) -> Result<Meta, Refusal> {
 
 fn symlink(target: &[u8]) -> Result<Kind, Refusal> {
     if target.is_empty() || target.len() >= MAX_PATH || target.contains(&0) {
-        return Err(refuse("is a symbolic link to nothing or to more than 4095 bytes"));
+        return Err(refuse(
+            "is a symbolic link to nothing or to more than 4095 bytes",
+        ));
     }
     Ok(Kind::Symlink(target.into()))
 }
 
 fn device(entry: &Entry) -> Result<u32, Refusal> {
     let (major, minor) = entry.device;
-    device_number(major, minor).ok_or_else(|| refuse(format!("is the device {major}:{minor}, which Linux cannot have")))
+    device_number(major, minor).ok_or_else(|| {
+        refuse(format!(
+            "is the device {major}:{minor}, which Linux cannot have"
+        ))
+    })
 }

@@ -57,15 +57,26 @@ impl Store {
     ///
     /// What is not there yet is made. If the image has more layers than `max`, the lowest are applied to
     /// one another in a single file system, known by their ChainID.
-    pub fn layer_images(&self, image: &Image, max: usize) -> Result<Vec<LayerImage>, LayerImageError> {
+    pub fn layer_images(
+        &self,
+        image: &Image,
+        max: usize,
+    ) -> Result<Vec<LayerImage>, LayerImageError> {
         let _hold = self.hold()?;
         let merged = image.layers.len().saturating_sub(max.max(1)) + 1;
         let (base, separate) = image.layers.split_at(merged.min(image.layers.len()));
         let base_id = chain_id(base).ok_or(LayerImageError::Empty(image.id))?;
         let mut wanted: Vec<(Digest, &[Layer])> = vec![(base_id, base)];
-        wanted.extend(separate.iter().map(|layer| (layer.diff_id, std::slice::from_ref(layer))));
+        wanted.extend(
+            separate
+                .iter()
+                .map(|layer| (layer.diff_id, std::slice::from_ref(layer))),
+        );
 
-        let mut images: Vec<Option<LayerImage>> = wanted.iter().map(|(id, _)| self.open_layer(id).ok()).collect();
+        let mut images: Vec<Option<LayerImage>> = wanted
+            .iter()
+            .map(|(id, _)| self.open_layer(id).ok())
+            .collect();
         let missing: Vec<usize> = (0..wanted.len()).filter(|&i| images[i].is_none()).collect();
         if !missing.is_empty() {
             let workspace = self.workspace()?;
@@ -90,14 +101,20 @@ impl Store {
         Ok(LayerImage { path, file })
     }
 
-    fn make_layer(&self, workspace: &Workspace, id: &Digest, layers: &[Layer]) -> Result<LayerImage, LayerImageError> {
+    fn make_layer(
+        &self,
+        workspace: &Workspace,
+        id: &Digest,
+        layers: &[Layer],
+    ) -> Result<LayerImage, LayerImageError> {
         let blobs: Vec<(Digest, File)> = layers
             .iter()
             .map(|layer| Ok((layer.diff_id, self.blobs.open(&layer.digest)?)))
             .collect::<Result<_, BlobError>>()?;
         // Two commands that need the same layer make it once: the second waits for the first here.
         if let Some((_, blob)) = blobs.last() {
-            flock(blob, FlockOperation::LockExclusive).map_err(|err| self.io(&self.layers_folder(), err.into()))?;
+            flock(blob, FlockOperation::LockExclusive)
+                .map_err(|err| self.io(&self.layers_folder(), err.into()))?;
         }
         if let Ok(image) = self.open_layer(id) {
             return Ok(image);
@@ -117,15 +134,31 @@ pub(crate) fn convert_missing(
     sources: &[Source],
     limits: Limits,
 ) -> Result<Vec<(PathBuf, PathBuf)>, ConvertError> {
-    let missing = sources.iter().filter(|source| !store.layer_path(&source.diff_id).exists()).collect();
+    let missing = sources
+        .iter()
+        .filter(|source| !store.layer_path(&source.diff_id).exists())
+        .collect();
     in_parallel(missing, |source: &Source| {
-        let blob = File::open(&source.blob).map_err(|err| ConvertError::Blob { diff_id: source.diff_id, source: err })?;
-        let path = write_image(workspace, &source.diff_id, &[(source.diff_id, blob)], limits)?;
+        let blob = File::open(&source.blob).map_err(|err| ConvertError::Blob {
+            diff_id: source.diff_id,
+            source: err,
+        })?;
+        let path = write_image(
+            workspace,
+            &source.diff_id,
+            &[(source.diff_id, blob)],
+            limits,
+        )?;
         Ok((path, store.layer_path(&source.diff_id)))
     })
 }
 
-fn write_image(workspace: &Workspace, id: &Digest, blobs: &[(Digest, File)], limits: Limits) -> Result<PathBuf, ConvertError> {
+fn write_image(
+    workspace: &Workspace,
+    id: &Digest,
+    blobs: &[(Digest, File)],
+    limits: Limits,
+) -> Result<PathBuf, ConvertError> {
     let path = workspace.path().join(format!("{}.erofs", id.hex()));
     let file = create(&path).map_err(crate::erofs::ImageError::Write)?;
     let file = convert(blobs, file, limits, id)?;
@@ -134,11 +167,19 @@ fn write_image(workspace: &Workspace, id: &Digest, blobs: &[(Digest, File)], lim
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(true).open(path)
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(path)
 }
 
 /// Does all of `work` on a few threads; the first error ends it.
-fn in_parallel<T: Send, R: Send, E: Send>(work: Vec<T>, each: impl Fn(T) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+fn in_parallel<T: Send, R: Send, E: Send>(
+    work: Vec<T>,
+    each: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let threads = THREADS.min(work.len());
     let queue = Mutex::new(VecDeque::from(work));
     let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());

@@ -27,7 +27,9 @@ pub struct Reference {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ReferenceError {
     /// It does not follow the grammar.
-    #[error("`{0}` is not the name of an image: expected something like nginx, nginx:1.25 or registry.example:5000/team/app@sha256:…")]
+    #[error(
+        "`{0}` is not the name of an image: expected something like nginx, nginx:1.25 or registry.example:5000/team/app@sha256:…"
+    )]
     Format(String),
     /// Repository names have no upper-case letters.
     #[error("`{0}` is not the name of an image: the repository has to be in lower case")]
@@ -67,7 +69,13 @@ impl Reference {
     /// Domain and path, as they are shown: `nginx`, `ghcr.io/team/app`.
     pub fn familiar_name(&self) -> String {
         match (&*self.domain, self.path.split_once('/')) {
-            (DEFAULT_DOMAIN, Some((DEFAULT_NAMESPACE, rest))) if !rest.contains('/') => rest.to_owned(),
+            (DEFAULT_DOMAIN, Some((DEFAULT_NAMESPACE, rest))) if !rest.contains('/') => {
+                rest.to_owned()
+            }
+            // Without the domain its first component would be taken for one.
+            (DEFAULT_DOMAIN, Some((first, _))) if is_like_domain(first) => {
+                format!("{DEFAULT_DOMAIN}/{}", self.path)
+            }
             (DEFAULT_DOMAIN, _) => self.path.clone(),
             (domain, _) => format!("{domain}/{}", self.path),
         }
@@ -79,8 +87,15 @@ impl Reference {
     }
 
     fn suffix(&self) -> String {
-        let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let digest = self.digest.map(|digest| format!("@{digest}")).unwrap_or_default();
+        let tag = self
+            .tag
+            .as_ref()
+            .map(|tag| format!(":{tag}"))
+            .unwrap_or_default();
+        let digest = self
+            .digest
+            .map(|digest| format!("@{digest}"))
+            .unwrap_or_default();
         tag + &digest
     }
 }
@@ -102,7 +117,8 @@ impl FromStr for Reference {
         if path.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(ReferenceError::Uppercase(text.to_owned()));
         }
-        if !is_domain(&domain) || !path.split('/').all(is_path_component) || !tag.is_none_or(is_tag) {
+        if !is_domain(&domain) || !path.split('/').all(is_path_component) || !tag.is_none_or(is_tag)
+        {
             return Err(wrong());
         }
         if domain.len() + 1 + path.len() > MAX_NAME {
@@ -112,7 +128,12 @@ impl FromStr for Reference {
             (None, None) => Some(DEFAULT_TAG),
             (tag, _) => tag,
         };
-        Ok(Self { domain, path, tag: tag.map(str::to_owned), digest })
+        Ok(Self {
+            domain,
+            path,
+            tag: tag.map(str::to_owned),
+            digest,
+        })
     }
 }
 
@@ -131,7 +152,9 @@ impl Serialize for Reference {
 
 impl<'de> Deserialize<'de> for Reference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -147,14 +170,14 @@ fn split_tag(text: &str) -> (&str, Option<&str>) {
 /// The first component is a registry if it could not be a user's name at Docker's.
 fn split_domain(name: &str) -> (String, String) {
     let (domain, path) = match name.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
-            (first, rest)
-        }
+        Some((first, rest)) if is_like_domain(first) => (first, rest),
         _ => (DEFAULT_DOMAIN, name),
     };
-    let domain = if domain == "index.docker.io" { DEFAULT_DOMAIN } else { domain };
+    let domain = if domain == "index.docker.io" {
+        DEFAULT_DOMAIN
+    } else {
+        domain
+    };
     if domain == DEFAULT_DOMAIN && !path.contains('/') {
         (domain.to_owned(), format!("{DEFAULT_NAMESPACE}/{path}"))
     } else {
@@ -162,10 +185,19 @@ fn split_domain(name: &str) -> (String, String) {
     }
 }
 
+fn is_like_domain(first: &str) -> bool {
+    first.contains(['.', ':'])
+        || first == "localhost"
+        || first.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
 fn is_domain(domain: &str) -> bool {
     let (host, port) = match domain.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((address, port)) if !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':') => {
+            Some((address, port))
+                if !address.is_empty()
+                    && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':') =>
+            {
                 return port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
             }
             _ => return false,
@@ -179,7 +211,9 @@ fn is_domain(domain: &str) -> bool {
         !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     host.split('.').all(is_label) && port.is_none_or(is_port)
 }
@@ -198,16 +232,22 @@ fn is_path_component(component: &str) -> bool {
     if is_separator(first) || is_separator(last) {
         return false;
     }
-    bytes.chunk_by(|&a, &b| is_separator(a) == is_separator(b)).all(|chunk| match chunk {
-        b"." | b"_" | b"__" => true,
-        [b'-', ..] => chunk.iter().all(|&byte| byte == b'-'),
-        _ => chunk.iter().all(|&byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()),
-    })
+    bytes
+        .chunk_by(|&a, &b| is_separator(a) == is_separator(b))
+        .all(|chunk| match chunk {
+            b"." | b"_" | b"__" => true,
+            [b'-', ..] => chunk.iter().all(|&byte| byte == b'-'),
+            _ => chunk
+                .iter()
+                .all(|&byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()),
+        })
 }
 
 fn is_tag(tag: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (1..=128).contains(&tag.len())
         && tag.bytes().next().is_some_and(is_word)
-        && tag.bytes().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
+        && tag
+            .bytes()
+            .all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
 }

@@ -59,7 +59,9 @@ pub enum StoreError {
         source: serde_json::Error,
     },
     /// Its manifest and configuration contradict each other.
-    #[error("the image {0} in the store is damaged: its manifest and its configuration differ in their layers")]
+    #[error(
+        "the image {0} in the store is damaged: its manifest and its configuration differ in their layers"
+    )]
     Layers(Digest),
     /// The names cannot be read or written.
     #[error(transparent)]
@@ -89,13 +91,18 @@ impl Store {
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
         let root = root.as_ref().to_owned();
         let content = root.join("content");
-        let store = Self { blobs: Blobs::new(&content), index: Index::new(&root), root };
+        let store = Self {
+            blobs: Blobs::new(&content),
+            index: Index::new(&root),
+            root,
+        };
         for folder in [store.blobs.folder(), &store.layers_folder(), &store.tmp()] {
             fs::create_dir_all(folder).map_err(|source| store.io(folder, source))?;
         }
         let marker = content.join("oci-layout");
         if !marker.exists() {
-            fs::write(&marker, r#"{"imageLayoutVersion":"1.0.0"}"#).map_err(|source| store.io(&marker, source))?;
+            fs::write(&marker, r#"{"imageLayoutVersion":"1.0.0"}"#)
+                .map_err(|source| store.io(&marker, source))?;
         }
         Ok(store)
     }
@@ -114,7 +121,9 @@ impl Store {
         match self.by_id(&entries, text)? {
             Some(image) => Ok(image),
             None => {
-                if let Err(err) = reference && !is_id(text) {
+                if let Err(err) = reference
+                    && !is_id(text)
+                {
                     return Err(err.into());
                 }
                 Err(StoreError::NotFound(text.to_owned()))
@@ -129,7 +138,10 @@ impl Store {
             .into_iter()
             .map(|entry| {
                 let image = self.image(&entry.manifest, entry.reference.clone())?;
-                Ok(Listed { reference: entry.reference, image })
+                Ok(Listed {
+                    reference: entry.reference,
+                    image,
+                })
             })
             .collect()
     }
@@ -138,16 +150,29 @@ impl Store {
     pub fn tag(&self, image: &Image, reference: Reference) -> Result<(), StoreError> {
         let workspace = self.workspace()?;
         let size = self.blobs.read(&image.manifest)?.len() as u64;
-        Ok(self.index.update(&workspace, |entries| set_name(entries, image.manifest, size, Some(reference)))?)
+        Ok(self.index.update(&workspace, |entries| {
+            set_name(entries, image.manifest, size, Some(reference))
+        })?)
     }
 
-    pub(crate) fn image(&self, manifest_digest: &Digest, reference: Option<Reference>) -> Result<Image, StoreError> {
+    pub(crate) fn image(
+        &self,
+        manifest_digest: &Digest,
+        reference: Option<Reference>,
+    ) -> Result<Image, StoreError> {
         let bad = |digest: Digest| move |source| StoreError::Json { digest, source };
         let json = self.blobs.read(manifest_digest)?;
-        let manifest: ImageManifest = serde_json::from_slice(&json).map_err(bad(*manifest_digest))?;
+        let manifest: ImageManifest =
+            serde_json::from_slice(&json).map_err(bad(*manifest_digest))?;
         let layers_differ = || StoreError::Layers(*manifest_digest);
-        let id: Digest = manifest.config().digest().to_string().parse().map_err(|_| layers_differ())?;
-        let config: ImageConfiguration = serde_json::from_slice(&self.blobs.read(&id)?).map_err(bad(id))?;
+        let id: Digest = manifest
+            .config()
+            .digest()
+            .to_string()
+            .parse()
+            .map_err(|_| layers_differ())?;
+        let config: ImageConfiguration =
+            serde_json::from_slice(&self.blobs.read(&id)?).map_err(bad(id))?;
         let diff_ids = config.rootfs().diff_ids();
         if diff_ids.len() != manifest.layers().len() {
             return Err(layers_differ());
@@ -164,7 +189,13 @@ impl Store {
             })
             .collect::<Option<_>>()
             .ok_or_else(layers_differ)?;
-        Ok(Image { id, manifest: *manifest_digest, reference, config, layers })
+        Ok(Image {
+            id,
+            manifest: *manifest_digest,
+            reference,
+            config,
+            layers,
+        })
     }
 
     fn by_id(&self, entries: &[Named], text: &str) -> Result<Option<Image>, StoreError> {
@@ -243,11 +274,18 @@ impl Store {
     }
 
     pub(crate) fn io(&self, path: &Path, source: io::Error) -> StoreError {
-        StoreError::Io { path: path.to_owned(), source }
+        StoreError::Io {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     /// Loads the images of an archive or a layout folder; see [`load`](crate::load).
-    pub fn load(&self, path: &Path, options: &crate::load::LoadOptions) -> Result<Vec<crate::load::Loaded>, crate::load::LoadError> {
+    pub fn load(
+        &self,
+        path: &Path,
+        options: &crate::load::LoadOptions,
+    ) -> Result<Vec<crate::load::Loaded>, crate::load::LoadError> {
         crate::import::from_path(self, path, options)
     }
 
@@ -264,10 +302,14 @@ impl Store {
 impl Named {
     /// Whether a user who writes `reference` means this entry.
     fn answers_to(&self, reference: &Reference) -> bool {
-        let Some(own) = &self.reference else { return false };
+        let Some(own) = &self.reference else {
+            return false;
+        };
         match reference.digest() {
             Some(digest) => {
-                digest == self.manifest && own.domain() == reference.domain() && own.path() == reference.path()
+                digest == self.manifest
+                    && own.domain() == reference.domain()
+                    && own.path() == reference.path()
             }
             None => own == reference,
         }
@@ -277,5 +319,8 @@ impl Named {
 /// Whether a text can be (the beginning of) an id.
 fn is_id(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    (1..=64).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
+    (1..=64).contains(&digits.len())
+        && digits
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
 }

@@ -21,7 +21,10 @@ impl Workspace {
         // Held until the new folder is locked: nobody takes it for an abandoned one before.
         let guard = lock_file(&tmp.join(".lock"), FlockOperation::LockExclusive)?;
         sweep(tmp)?;
-        let path = tempfile::Builder::new().prefix("work-").tempdir_in(tmp)?.keep();
+        let path = tempfile::Builder::new()
+            .prefix("work-")
+            .tempdir_in(tmp)?
+            .keep();
         let lock = File::open(&path)?;
         flock(&lock, FlockOperation::LockExclusive)?;
         drop(guard);
@@ -49,7 +52,9 @@ fn sweep(tmp: &Path) -> io::Result<()> {
             continue;
         }
         // Its owner may be deleting it at this moment.
-        let Ok(folder) = File::open(entry.path()) else { continue };
+        let Ok(folder) = File::open(entry.path()) else {
+            continue;
+        };
         if flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok() {
             tracing::debug!("deleting {}, whose owner is gone", entry.path().display());
             match fs::remove_dir_all(entry.path()) {

@@ -22,8 +22,16 @@ impl Fixture {
         let folder = tempdir();
         let store = Store::open(folder.path().join("store")).unwrap();
         let image = Self { folder, store };
-        let base = layer().dir("./").dir("etc").file("etc/os", "test").file("large", noise(300_000, 1)).done();
-        layout::simple(&image.layout(), &[base, layer().dir("./").file("top", "x").done()]);
+        let base = layer()
+            .dir("./")
+            .dir("etc")
+            .file("etc/os", "test")
+            .file("large", noise(300_000, 1))
+            .done();
+        layout::simple(
+            &image.layout(),
+            &[base, layer().dir("./").file("top", "x").done()],
+        );
         image
     }
 
@@ -45,20 +53,57 @@ impl Fixture {
 
     fn save(&self, transport: &str) -> PathBuf {
         let to = self.path("saved.tar");
-        run("skopeo", &["copy", "-q", &format!("oci:{}:latest", str(&self.layout())), &format!("{transport}:{}:team/app:1.2", str(&to))]);
+        run(
+            "skopeo",
+            &[
+                "copy",
+                "-q",
+                &format!("oci:{}:latest", str(&self.layout())),
+                &format!("{transport}:{}:team/app:1.2", str(&to)),
+            ],
+        );
         to
     }
 
     fn is_untouched(&self) {
         let root = self.folder.path().join("store");
-        let files = run("find", &[str(&root), "-type", "f", "-not", "-name", "*lock", "-not", "-name", "oci-layout"]);
+        let files = run(
+            "find",
+            &[
+                str(&root),
+                "-type",
+                "f",
+                "-not",
+                "-name",
+                "*lock",
+                "-not",
+                "-name",
+                "oci-layout",
+            ],
+        );
         assert_eq!(files, "");
-        assert_eq!(run("find", &[str(&root.join("tmp")), "-mindepth", "1", "-not", "-name", ".lock"]), "");
+        assert_eq!(
+            run(
+                "find",
+                &[
+                    str(&root.join("tmp")),
+                    "-mindepth",
+                    "1",
+                    "-not",
+                    "-name",
+                    ".lock"
+                ]
+            ),
+            ""
+        );
     }
 
     /// Loads what must not load.
     fn refuses(&self, archive: &[u8], words: &[&str]) {
-        let err = self.store.load_stream(archive, &LoadOptions::default()).unwrap_err();
+        let err = self
+            .store
+            .load_stream(archive, &LoadOptions::default())
+            .unwrap_err();
         let message = chain(&err);
         for word in words {
             assert!(message.contains(word), "`{word}` is missing in: {message}");
@@ -74,13 +119,33 @@ fn a_layout_folder() {
     assert_eq!(loaded[0].references[0].familiar(), "test:latest");
     let image = fixture.store.resolve("test").unwrap();
     assert_eq!((image.id, image.layers.len()), (loaded[0].id, 2));
-    for text in [&image.id.to_string(), &image.id.hex(), &image.id.short(), &image.id.hex()[..3], "docker.io/library/test:latest"] {
+    for text in [
+        &image.id.to_string(),
+        &image.id.hex(),
+        &image.id.short(),
+        &image.id.hex()[..3],
+        "docker.io/library/test:latest",
+    ] {
         assert_eq!(fixture.store.resolve(text).unwrap().id, image.id, "{text}");
     }
     let by_digest = format!("test@{}", image.manifest);
     assert_eq!(fixture.store.resolve(&by_digest).unwrap().id, image.id);
-    assert!(fixture.store.resolve("nginx").unwrap_err().to_string().contains("`nginx`"));
-    assert!(fixture.store.resolve("Nginx").unwrap_err().to_string().contains("lower case"));
+    assert!(
+        fixture
+            .store
+            .resolve("nginx")
+            .unwrap_err()
+            .to_string()
+            .contains("`nginx`")
+    );
+    assert!(
+        fixture
+            .store
+            .resolve("Nginx")
+            .unwrap_err()
+            .to_string()
+            .contains("lower case")
+    );
 }
 
 #[test]
@@ -104,17 +169,34 @@ fn compressed_archives_from_a_stream() {
     for compress in [gzip, |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap()] {
         let fixture = Fixture::new();
         let archive = compress(&fixture.archive());
-        assert_eq!(fixture.store.load_stream(&archive[..], &LoadOptions::default()).unwrap().len(), 1);
+        assert_eq!(
+            fixture
+                .store
+                .load_stream(&archive[..], &LoadOptions::default())
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }
 
 #[test]
 fn a_docker_save_archive_with_an_index_beside_it() {
     let fixture = Fixture::new();
-    let index: Value = serde_json::from_slice(&fs::read(fixture.layout().join("index.json")).unwrap()).unwrap();
-    let digest = index["manifests"][0]["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
-    let manifest: Value = serde_json::from_slice(&fs::read(fixture.layout().join(digest)).unwrap()).unwrap();
-    let path = |descriptor: &Value| descriptor["digest"].as_str().unwrap().replace("sha256:", "blobs/sha256/");
+    let index: Value =
+        serde_json::from_slice(&fs::read(fixture.layout().join("index.json")).unwrap()).unwrap();
+    let digest = index["manifests"][0]["digest"]
+        .as_str()
+        .unwrap()
+        .replace("sha256:", "blobs/sha256/");
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(fixture.layout().join(digest)).unwrap()).unwrap();
+    let path = |descriptor: &Value| {
+        descriptor["digest"]
+            .as_str()
+            .unwrap()
+            .replace("sha256:", "blobs/sha256/")
+    };
     let saved = json!([{
         "Config": path(&manifest["config"]),
         "RepoTags": ["one:1", "two:2"],
@@ -125,8 +207,15 @@ fn a_docker_save_archive_with_an_index_beside_it() {
     let mut bare = index["manifests"][0].clone();
     bare.as_object_mut().unwrap().remove("annotations");
     layout::index(&fixture.layout(), vec![bare]);
-    let loaded = fixture.store.load_stream(&fixture.archive()[..], &LoadOptions::default()).unwrap();
-    let names: Vec<_> = loaded[0].references.iter().map(|name| name.familiar()).collect();
+    let loaded = fixture
+        .store
+        .load_stream(&fixture.archive()[..], &LoadOptions::default())
+        .unwrap();
+    let names: Vec<_> = loaded[0]
+        .references
+        .iter()
+        .map(|name| name.familiar())
+        .collect();
     assert_eq!(names, ["one:1", "two:2"]);
 }
 
@@ -152,22 +241,34 @@ fn an_index_in_an_index_gives_the_image_for_this_machine() {
 
     layout::index(&layout, vec![other("linux", "arm64")]);
     let message = fixture.load(&layout).unwrap_err().to_string();
-    assert!(message.contains("linux/arm64") && message.contains("linux/amd64"), "{message}");
+    assert!(
+        message.contains("linux/arm64") && message.contains("linux/amd64"),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_name_can_be_given_and_taken() {
     let fixture = Fixture::new();
-    let options = LoadOptions { name: Some("mine:7".parse().unwrap()), ..LoadOptions::default() };
+    let options = LoadOptions {
+        name: Some("mine:7".parse().unwrap()),
+        ..LoadOptions::default()
+    };
     let first = fixture.store.load(&fixture.layout(), &options).unwrap()[0].id;
     assert!(fixture.store.resolve("test").is_err());
-    layout::simple(&fixture.layout(), &[layer().dir("./").file("other", "x").done()]);
+    layout::simple(
+        &fixture.layout(),
+        &[layer().dir("./").file("other", "x").done()],
+    );
     let second = fixture.store.load(&fixture.layout(), &options).unwrap()[0].id;
     assert_eq!(fixture.store.resolve("mine:7").unwrap().id, second);
     // The first is still there, without a name.
     let list = fixture.store.list().unwrap();
     assert_eq!(list.len(), 2);
-    assert!(list.iter().any(|listed| listed.image.id == first && listed.reference.is_none()));
+    assert!(
+        list.iter()
+            .any(|listed| listed.image.id == first && listed.reference.is_none())
+    );
 }
 
 #[test]
@@ -175,9 +276,15 @@ fn removing_leaves_what_others_share() {
     let fixture = Fixture::new();
     fixture.load(&fixture.layout()).unwrap();
     let image = fixture.store.resolve("test").unwrap();
-    fixture.store.tag(&image, "other:1".parse().unwrap()).unwrap();
+    fixture
+        .store
+        .tag(&image, "other:1".parse().unwrap())
+        .unwrap();
     assert_eq!(fixture.store.remove("test").unwrap().deleted, []);
-    fixture.store.layer_images(&fixture.store.resolve("other:1").unwrap(), 1).unwrap();
+    fixture
+        .store
+        .layer_images(&fixture.store.resolve("other:1").unwrap(), 1)
+        .unwrap();
     let held = fixture.store.layer_images(&image, 9).unwrap();
     assert_eq!(fixture.store.remove("other:1").unwrap().deleted, [image.id]);
     fixture.is_untouched_but_for_the_index();
@@ -223,7 +330,10 @@ fn archives_cut_at_any_place() {
 fn a_blob_that_is_not_what_its_name_says() {
     let fixture = Fixture::new();
     let mut archive = fixture.archive();
-    let at = archive.windows(4).position(|window| window == b"test").unwrap();
+    let at = archive
+        .windows(4)
+        .position(|window| window == b"test")
+        .unwrap();
     archive[at] = b'T';
     fixture.refuses(&archive, &["damaged", "is in fact sha256:"]);
 }
@@ -240,7 +350,10 @@ fn a_blob_that_is_missing() {
 }
 
 fn blobs(layout: &Path) -> Vec<String> {
-    fs::read_dir(layout.join("blobs/sha256")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
+    fs::read_dir(layout.join("blobs/sha256"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 #[test]
@@ -257,7 +370,10 @@ fn a_layer_that_is_not_what_the_configuration_says() {
 fn a_size_that_is_not_the_descriptors() {
     let fixture = Fixture::new();
     let tar = layer().dir("./").done();
-    let mut manifest = layout::image(&fixture.layout(), &[(layout::TAR.to_owned(), tar.clone(), tar)]);
+    let mut manifest = layout::image(
+        &fixture.layout(),
+        &[(layout::TAR.to_owned(), tar.clone(), tar)],
+    );
     manifest["size"] = json!(manifest["size"].as_u64().unwrap() + 1);
     layout::index(&fixture.layout(), vec![manifest]);
     fixture.refuses(&fixture.archive(), &["bytes instead of"]);
@@ -266,10 +382,19 @@ fn a_size_that_is_not_the_descriptors() {
 #[test]
 fn archives_that_point_outside_or_are_none() {
     let fixture = Fixture::new();
-    fixture.refuses(&layer().file("../evil", "x").done(), &["`../evil`", "outside"]);
-    fixture.refuses(&layer().symlink("a/b", "../../evil").done(), &["`a/b`", "outside"]);
+    fixture.refuses(
+        &layer().file("../evil", "x").done(),
+        &["`../evil`", "outside"],
+    );
+    fixture.refuses(
+        &layer().symlink("a/b", "../../evil").done(),
+        &["`a/b`", "outside"],
+    );
     let manifest = json!([{ "Config": "../../etc/passwd", "Layers": [] }]).to_string();
-    fixture.refuses(&layer().file("manifest.json", manifest).done(), &["../../etc/passwd", "outside"]);
+    fixture.refuses(
+        &layer().file("manifest.json", manifest).done(),
+        &["../../etc/passwd", "outside"],
+    );
     fixture.refuses(&layer().file("readme", "x").done(), &["not an image"]);
     fixture.refuses(&layer().file("index.json", "{").done(), &["index.json"]);
     fixture.refuses(b"", &["not an image"]);
@@ -277,8 +402,17 @@ fn archives_that_point_outside_or_are_none() {
     // A link in a folder is followed only within it.
     fs::remove_file(fixture.layout().join("index.json")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", fixture.layout().join("index.json")).unwrap();
-    assert!(fixture.load(&fixture.layout()).unwrap_err().to_string().contains("outside"));
-    let missing = fixture.load(&fixture.path("missing")).unwrap_err().to_string();
+    assert!(
+        fixture
+            .load(&fixture.layout())
+            .unwrap_err()
+            .to_string()
+            .contains("outside")
+    );
+    let missing = fixture
+        .load(&fixture.path("missing"))
+        .unwrap_err()
+        .to_string();
     assert!(missing.contains("missing cannot be opened"), "{missing}");
 }
 
@@ -296,6 +430,12 @@ fn skopeo_reads_the_store_as_it_is() {
     let fixture = Fixture::new();
     fixture.load(&fixture.layout()).unwrap();
     let content = fixture.folder.path().join("store/content");
-    let out = run("skopeo", &["inspect", &format!("oci:{}:docker.io/library/test:latest", str(&content))]);
+    let out = run(
+        "skopeo",
+        &[
+            "inspect",
+            &format!("oci:{}:docker.io/library/test:latest", str(&content)),
+        ],
+    );
     assert!(out.contains("amd64"));
 }

@@ -38,8 +38,12 @@ fn compare(test: &str, layers: &[Vec<u8>], dir_times: bool) {
 
 fn ours(folder: &Path, image: &Path, max: usize, dir_times: bool) -> Snapshot {
     let store = Store::open(folder.join("store")).unwrap();
-    store.load(image, &LoadOptions::default()).unwrap_or_else(|err| panic!("{}", common::chain(&err)));
-    let images = store.layer_images(&store.resolve("test").unwrap(), max).unwrap();
+    store
+        .load(image, &LoadOptions::default())
+        .unwrap_or_else(|err| panic!("{}", common::chain(&err)));
+    let images = store
+        .layer_images(&store.resolve("test").unwrap(), max)
+        .unwrap();
     assert!(images.len() <= max);
     for image in &images {
         run("fsck.erofs", &[str(&image.path)]);
@@ -51,13 +55,24 @@ fn ours(folder: &Path, image: &Path, max: usize, dir_times: bool) -> Snapshot {
 
 fn umoci(folder: &Path, image: &Path, dir_times: bool) -> Snapshot {
     let bundle = folder.join("bundle");
-    run("umoci", &["unpack", "--image", &format!("{}:latest", str(image)), str(&bundle)]);
+    run(
+        "umoci",
+        &[
+            "unpack",
+            "--image",
+            &format!("{}:latest", str(image)),
+            str(&bundle),
+        ],
+    );
     snapshot(&bundle.join("rootfs"), dir_times)
 }
 
 #[test]
 fn files_of_every_kind() {
-    let deep = (0..60).map(|i| format!("level-{i:02}")).collect::<Vec<_>>().join("/");
+    let deep = (0..60)
+        .map(|i| format!("level-{i:02}"))
+        .collect::<Vec<_>>()
+        .join("/");
     let mut tar = layer()
         .dir_as("./", 0o755, 0, 0)
         .dir("etc")
@@ -71,9 +86,21 @@ fn files_of_every_kind() {
         .device(EntryType::Block, "disk", 259, 70_000)
         .fifo("pipe")
         .file("empty", "")
-        .raw(EntryType::Regular, b"not-\xff\xfe-utf8", b"", b"bytes", |_| {})
+        .raw(
+            EntryType::Regular,
+            b"not-\xff\xfe-utf8",
+            b"",
+            b"bytes",
+            |_| {},
+        )
         .raw(EntryType::Directory, b"dir-\x80", b"", b"", |_| {})
-        .raw(EntryType::Regular, b"dir-\x80/\x01\n", b"", b"bytes", |_| {})
+        .raw(
+            EntryType::Regular,
+            b"dir-\x80/\x01\n",
+            b"",
+            b"bytes",
+            |_| {},
+        )
         .file(&"n".repeat(255), "longest name");
     let mut path = String::new();
     for name in deep.split('/') {
@@ -87,7 +114,10 @@ fn files_of_every_kind() {
 #[test]
 fn files_of_every_size() {
     let mut tar = layer().dir("./");
-    for (i, size) in [1, 4095, 4096, 4097, 8192, 131_071, 131_073, 3 << 20].into_iter().enumerate() {
+    for (i, size) in [1, 4095, 4096, 4097, 8192, 131_071, 131_073, 3 << 20]
+        .into_iter()
+        .enumerate()
+    {
         tar = tar.file(&format!("size-{size}"), noise(size, i as u64));
     }
     same_as_umoci("files_of_every_size", &[tar.done()]);
@@ -128,7 +158,12 @@ fn hard_links_across_directories() {
 
 #[test]
 fn directories_of_every_size() {
-    let mut tar = layer().dir("./").dir("many").dir("few").dir("full").dir("long");
+    let mut tar = layer()
+        .dir("./")
+        .dir("many")
+        .dir("few")
+        .dir("full")
+        .dir("long");
     for i in 0..5000 {
         tar = tar.file(&format!("many/name-{i}"), "");
     }
@@ -149,13 +184,22 @@ fn directories_of_every_size() {
 #[test]
 fn extended_attributes() {
     // cap_net_raw+ep; the line feed would end a PAX record that is not taken by its length.
-    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, b'\n', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let acl = [2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe8, 3, 0, 0, 4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255];
+    let capability = [
+        1, 0, 0, 2, 0, 0x20, 0, 0, b'\n', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let acl = [
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 4, 0, 0xe8, 3, 0, 0, 4, 0, 4, 0, 255,
+        255, 255, 255, 16, 0, 4, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255,
+    ];
     let tar = layer()
         .dir("./")
         .pax(&[("SCHILY.xattr.security.capability", &capability)])
         .file_as("ping", "elf", 0o755, 0, 0)
-        .pax(&[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.b=c", b"2\n3=4"), ("SCHILY.xattr.trusted.t", b"\0")])
+        .pax(&[
+            ("SCHILY.xattr.user.a", b"1"),
+            ("SCHILY.xattr.user.b=c", b"2\n3=4"),
+            ("SCHILY.xattr.trusted.t", b"\0"),
+        ])
         .file("several", "x")
         .pax(&[("SCHILY.xattr.user.large", &noise(2500, 3))])
         .file("large", "x")
@@ -172,26 +216,50 @@ fn extended_attributes() {
 fn whiteouts_delete_from_lower_layers_only() {
     let base = layer()
         .dir("./")
-        .dir("gone").file("gone/a", "a").dir("gone/deep").file("gone/deep/b", "b")
-        .dir("opaque").file("opaque/old", "old").dir("opaque/sub").file("opaque/sub/old", "old")
-        .dir("kept").file("kept/old", "old").file("kept/other", "other")
-        .dir("renewed").file("renewed/old", "old")
-        .file("file", "old").file("file-late", "old").file("single", "old")
+        .dir("gone")
+        .file("gone/a", "a")
+        .dir("gone/deep")
+        .file("gone/deep/b", "b")
+        .dir("opaque")
+        .file("opaque/old", "old")
+        .dir("opaque/sub")
+        .file("opaque/sub/old", "old")
+        .dir("kept")
+        .file("kept/old", "old")
+        .file("kept/other", "other")
+        .dir("renewed")
+        .file("renewed/old", "old")
+        .file("file", "old")
+        .file("file-late", "old")
+        .file("single", "old")
         .done();
     let upper = layer()
         .dir("./")
         .file(".wh.gone", "")
-        .dir("opaque").file("opaque/new", "new").file("opaque/.wh..wh..opq", "").dir("opaque/sub").file("opaque/sub/new", "new")
-        .dir("kept").file("kept/.wh.old", "").file("kept/.wh.never-was", "")
-        .file(".wh.renewed", "").dir("renewed").file("renewed/new", "new")
-        .file(".wh.file", "").file("file", "new")
-        .file("file-late", "new").file(".wh.file-late", "")
+        .dir("opaque")
+        .file("opaque/new", "new")
+        .file("opaque/.wh..wh..opq", "")
+        .dir("opaque/sub")
+        .file("opaque/sub/new", "new")
+        .dir("kept")
+        .file("kept/.wh.old", "")
+        .file("kept/.wh.never-was", "")
+        .file(".wh.renewed", "")
+        .dir("renewed")
+        .file("renewed/new", "new")
+        .file(".wh.file", "")
+        .file("file", "new")
+        .file("file-late", "new")
+        .file(".wh.file-late", "")
         .file(".wh.single", "")
         .done();
     let top = layer()
         .dir("./")
-        .dir("gone").file("gone/again", "again")
-        .dir("opaque").file("opaque/newest", "newest").file("opaque/.wh.new", "")
+        .dir("gone")
+        .file("gone/again", "again")
+        .dir("opaque")
+        .file("opaque/newest", "newest")
+        .file("opaque/.wh.new", "")
         .done();
     same_as_umoci("whiteouts", &[base.clone(), upper.clone()]);
     same_as_umoci("whiteouts", &[base, upper, top]);
@@ -199,10 +267,20 @@ fn whiteouts_delete_from_lower_layers_only() {
 
 #[test]
 fn a_whiteout_spares_its_own_layer_wherever_it_stands() {
-    let base = layer().dir("./").dir("late").file("late/old", "old").dir("late/sub").file("late/sub/old", "old").done();
+    let base = layer()
+        .dir("./")
+        .dir("late")
+        .file("late/old", "old")
+        .dir("late/sub")
+        .file("late/sub/old", "old")
+        .done();
     let upper = layer()
         .dir("./")
-        .dir("late").file("late/new", "new").dir("late/sub").file("late/sub/new", "new").file(".wh.late", "")
+        .dir("late")
+        .file("late/new", "new")
+        .dir("late/sub")
+        .file("late/sub/new", "new")
+        .file(".wh.late", "")
         .done();
     // umoci deletes after it has set the directory's time.
     same_but_directory_times("late_whiteout", &[base, upper]);
@@ -212,19 +290,24 @@ fn a_whiteout_spares_its_own_layer_wherever_it_stands() {
 fn what_changes_its_type_between_layers() {
     let base = layer()
         .dir("./")
-        .dir("dir-to-file").file("dir-to-file/a", "a")
+        .dir("dir-to-file")
+        .file("dir-to-file/a", "a")
         .file("file-to-dir", "x")
-        .dir("dir-to-link").file("dir-to-link/a", "a")
+        .dir("dir-to-link")
+        .file("dir-to-link/a", "a")
         .symlink("link-to-dir", "elsewhere")
-        .dir("elsewhere").file("elsewhere/a", "a")
+        .dir("elsewhere")
+        .file("elsewhere/a", "a")
         .fifo("fifo-to-device")
         .done();
     let upper = layer()
         .dir("./")
         .file("dir-to-file", "now a file")
-        .dir("file-to-dir").file("file-to-dir/b", "b")
+        .dir("file-to-dir")
+        .file("file-to-dir/b", "b")
         .symlink("dir-to-link", "elsewhere")
-        .dir("link-to-dir").file("link-to-dir/b", "b")
+        .dir("link-to-dir")
+        .file("link-to-dir/b", "b")
         .device(EntryType::Char, "fifo-to-device", 5, 0)
         .done();
     same_as_umoci("types", &[base, upper]);
@@ -232,14 +315,31 @@ fn what_changes_its_type_between_layers() {
 
 #[test]
 fn what_changes_its_type_within_a_layer() {
-    let base = layer().dir("./").dir("a").file("a/lower", "x").dir("b").file("b/lower", "x").done();
+    let base = layer()
+        .dir("./")
+        .dir("a")
+        .file("a/lower", "x")
+        .dir("b")
+        .file("b/lower", "x")
+        .done();
     let upper = layer()
         .dir("./")
-        .file("a", "file").dir("a").file("a/upper", "x")
-        .dir("b").file("b/upper", "x").file("b", "at last a file")
-        .dir("c").file("c/one", "x").symlink("c", "a").dir("c").file("c/two", "x")
-        .dir_as("d", 0o700, 1, 1).file("d/keeps", "x").dir_as("d", 0o711, 2, 2)
-        .file("e", "one").file("e", "two")
+        .file("a", "file")
+        .dir("a")
+        .file("a/upper", "x")
+        .dir("b")
+        .file("b/upper", "x")
+        .file("b", "at last a file")
+        .dir("c")
+        .file("c/one", "x")
+        .symlink("c", "a")
+        .dir("c")
+        .file("c/two", "x")
+        .dir_as("d", 0o700, 1, 1)
+        .file("d/keeps", "x")
+        .dir_as("d", 0o711, 2, 2)
+        .file("e", "one")
+        .file("e", "two")
         .done();
     same_as_umoci("types_within", &[base, upper]);
 }
@@ -248,8 +348,10 @@ fn what_changes_its_type_within_a_layer() {
 fn names_are_taken_from_the_root() {
     let tar = layer()
         .dir("./")
-        .dir("/absolute").file("/absolute/file", "x")
-        .dir("./a//b/./").file("a/./b//c", "x");
+        .dir("/absolute")
+        .file("/absolute/file", "x")
+        .dir("./a//b/./")
+        .file("a/./b//c", "x");
     same_but_directory_times("names", &[tar.done()]);
 }
 
@@ -257,18 +359,27 @@ fn names_are_taken_from_the_root() {
 fn symbolic_links_in_a_path_stay_in_the_root() {
     let tar = layer()
         .dir("./")
-        .dir("usr").dir("usr/lib")
-        .symlink("lib", "usr/lib").file("lib/through", "x")
-        .symlink("abs", "/usr").file("abs/through", "x")
-        .symlink("up", "../../../../usr/lib").file("up/out", "x")
-        .symlink("usr/lib/back", "../..").file("usr/lib/back/in-root", "x")
-        .symlink("dangling", "not/there").file("dangling/made", "x");
+        .dir("usr")
+        .dir("usr/lib")
+        .symlink("lib", "usr/lib")
+        .file("lib/through", "x")
+        .symlink("abs", "/usr")
+        .file("abs/through", "x")
+        .symlink("up", "../../../../usr/lib")
+        .file("up/out", "x")
+        .symlink("usr/lib/back", "../..")
+        .file("usr/lib/back/in-root", "x")
+        .symlink("dangling", "not/there")
+        .file("dangling/made", "x");
     same_but_directory_times("symlinks", &[tar.done()]);
 }
 
 #[test]
 fn missing_directories_are_made() {
-    let tar = layer().dir("./").file("usr/share/doc/x/copyright", "x").dir_as("usr/share", 0o711, 3, 4);
+    let tar = layer()
+        .dir("./")
+        .file("usr/share/doc/x/copyright", "x")
+        .dir_as("usr/share", 0o711, 3, 4);
     same_but_directory_times("missing", &[tar.done()]);
 }
 
@@ -278,12 +389,27 @@ fn sparse_files_in_all_formats() {
     let file = std::fs::File::create(folder.path().join("sparse")).unwrap();
     use std::os::unix::fs::FileExt;
     for i in 0..30u64 {
-        file.write_all_at(&noise(5000, i), i * 200_000 + 12_288).unwrap();
+        file.write_all_at(&noise(5000, i), i * 200_000 + 12_288)
+            .unwrap();
     }
     file.set_len(40 << 20).unwrap();
-    std::fs::File::create(folder.path().join("all-hole")).unwrap().set_len(10 << 20).unwrap();
+    std::fs::File::create(folder.path().join("all-hole"))
+        .unwrap()
+        .set_len(10 << 20)
+        .unwrap();
     std::fs::write(folder.path().join("plain"), "x").unwrap();
-    run("find", &[str(folder.path()), "-exec", "touch", "-d", "@1600000000", "{}", "+"]);
+    run(
+        "find",
+        &[
+            str(folder.path()),
+            "-exec",
+            "touch",
+            "-d",
+            "@1600000000",
+            "{}",
+            "+",
+        ],
+    );
     run("chmod", &["755", str(folder.path())]);
     for options in [
         &["--format=gnu"][..],
@@ -311,7 +437,16 @@ fn sparse_files_in_all_formats() {
 #[test]
 fn a_host_folder_in_all_formats() {
     let folder = tempdir();
-    run("cp", &["-a", "/etc/alternatives", "/etc/default", "/usr/share/zoneinfo/Europe", str(folder.path())]);
+    run(
+        "cp",
+        &[
+            "-a",
+            "/etc/alternatives",
+            "/etc/default",
+            "/usr/share/zoneinfo/Europe",
+            str(folder.path()),
+        ],
+    );
     let long = folder.path().join("d".repeat(120)).join("e".repeat(130));
     std::fs::create_dir_all(&long).unwrap();
     std::fs::write(long.join("f".repeat(200)), "x").unwrap();
@@ -324,7 +459,11 @@ fn a_host_folder_in_all_formats() {
 fn a_hundred_and_twenty_seven_layers() {
     let layers: Vec<_> = (0..127)
         .map(|i| {
-            let mut tar = layer().dir("./").dir("log").file(&format!("log/{i}"), format!("{i}")).file("last", format!("{i}"));
+            let mut tar = layer()
+                .dir("./")
+                .dir("log")
+                .file(&format!("log/{i}"), format!("{i}"))
+                .file("last", format!("{i}"));
             if i % 3 == 2 {
                 tar = tar.file(&format!("log/.wh.{}", i - 1), "");
             }
@@ -349,11 +488,16 @@ fn every_compression_gives_the_same_tree() {
     .enumerate()
     .map(|(i, (suffix, blob))| {
         let image = folder.path().join(format!("layout-{i}"));
-        let manifest = layout::image(&image, &[(format!("{}{suffix}", layout::TAR), blob, tar.clone())]);
+        let manifest = layout::image(
+            &image,
+            &[(format!("{}{suffix}", layout::TAR), blob, tar.clone())],
+        );
         layout::index(&image, vec![layout::with_name(manifest, "test:1")]);
         let store = Store::open(folder.path().join(format!("store-{i}"))).unwrap();
         store.load(&image, &LoadOptions::default()).unwrap();
-        let layers = store.layer_images(&store.resolve("test:1").unwrap(), 9).unwrap();
+        let layers = store
+            .layer_images(&store.resolve("test:1").unwrap(), 9)
+            .unwrap();
         rvm_images::Digest::of(&std::fs::read(&layers[0].path).unwrap())
     })
     .collect();

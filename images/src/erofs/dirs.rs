@@ -11,7 +11,12 @@ pub(super) type Entry<'a> = (&'a [u8], NodeId);
 pub(super) fn blocks(tree: &Tree, id: NodeId, parent: NodeId) -> Vec<Vec<Entry<'_>>> {
     let mut entries: Vec<Entry> = vec![(b".", id), (b"..", parent)];
     if let Some(directory) = tree.directory(id) {
-        entries.extend(directory.children.iter().map(|(name, &child)| (&**name, child)));
+        entries.extend(
+            directory
+                .children
+                .iter()
+                .map(|(name, &child)| (&**name, child)),
+        );
     }
     // The kernel searches by halves: even names below `.` have to be in front of it.
     entries.sort_unstable_by_key(|entry| entry.0);

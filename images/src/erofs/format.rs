@@ -50,7 +50,11 @@ impl Superblock {
 fn crc32c(bytes: &[u8]) -> u32 {
     bytes.iter().fold(!0, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| {
-            if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x82F6_3B78 }
+            if crc & 1 == 0 {
+                crc >> 1
+            } else {
+                crc >> 1 ^ 0x82F6_3B78
+            }
         })
     })
 }

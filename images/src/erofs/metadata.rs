@@ -87,7 +87,9 @@ impl<'a> Metadata<'a> {
         let mut next = 0;
         while let Some(&id) = self.order.get(next) {
             next += 1;
-            let Some(directory) = self.tree.directory(id) else { continue };
+            let Some(directory) = self.tree.directory(id) else {
+                continue;
+            };
             for &child in directory.children.values() {
                 let is_directory = self.tree.directory(child).is_some();
                 let links = &mut self.links[child as usize];
@@ -130,7 +132,9 @@ impl<'a> Metadata<'a> {
                 self.data[id as usize] = next_block;
                 next_block += content.blocks.len() as u32;
             }
-            let length = (inode.encoded_size(self.build_time) + inode.xattr_size + content.tail.len()) as u64;
+            let length = (inode.encoded_size(self.build_time)
+                + inode.xattr_size
+                + content.tail.len()) as u64;
             let block = BLOCK_SIZE as u64;
             if position % block + length > block {
                 position = position.next_multiple_of(block);
@@ -142,7 +146,10 @@ impl<'a> Metadata<'a> {
     }
 
     /// Writes what [`lay_out`](Self::lay_out) placed, in order.
-    pub(super) fn write(&self, mut put: impl FnMut(&[u8]) -> Result<(), ImageError>) -> Result<(), ImageError> {
+    pub(super) fn write(
+        &self,
+        mut put: impl FnMut(&[u8]) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
         let nid = |id: NodeId| self.places[id as usize] / SLOT;
         for &id in &self.order {
             for mut block in self.content(id, nid).blocks {
@@ -164,7 +171,10 @@ impl<'a> Metadata<'a> {
     }
 
     fn xattrs(&self, id: NodeId) -> Vec<u8> {
-        let opaque = self.tree.directory(id).is_some_and(|directory| directory.opaque);
+        let opaque = self
+            .tree
+            .directory(id)
+            .is_some_and(|directory| directory.opaque);
         self.tree.node(id).meta.xattrs.encode(opaque)
     }
 
@@ -173,7 +183,11 @@ impl<'a> Metadata<'a> {
         let meta = &node.meta;
         let (file_type, data, size) = match &node.kind {
             Kind::Directory(_) | Kind::Symlink(_) => {
-                let file_type = if matches!(node.kind, Kind::Directory(_)) { 0o040_000 } else { 0o120_000 };
+                let file_type = if matches!(node.kind, Kind::Directory(_)) {
+                    0o040_000
+                } else {
+                    0o120_000
+                };
                 (file_type, self.data[id as usize], self.sizes[id as usize])
             }
             Kind::File { block, size } => (0o100_000, if *size == 0 { 0 } else { *block }, *size),
@@ -194,7 +208,10 @@ impl<'a> Metadata<'a> {
             gid: meta.gid,
             mtime: meta.mtime,
         };
-        if self.tail_size(id).is_some_and(|tail| self.fits_inline(&inode, tail)) {
+        if self
+            .tail_size(id)
+            .is_some_and(|tail| self.fits_inline(&inode, tail))
+        {
             inode.layout = Layout::Inline;
         }
         inode
@@ -208,10 +225,12 @@ impl<'a> Metadata<'a> {
     /// Bytes of the content that are no full block, for the kinds that may have them inline.
     fn tail_size(&self, id: NodeId) -> Option<usize> {
         match &self.tree.node(id).kind {
-            Kind::Directory(_) | Kind::Symlink(_) => match self.sizes[id as usize] as usize % BLOCK_SIZE {
-                0 => None,
-                tail => Some(tail),
-            },
+            Kind::Directory(_) | Kind::Symlink(_) => {
+                match self.sizes[id as usize] as usize % BLOCK_SIZE {
+                    0 => None,
+                    tail => Some(tail),
+                }
+            }
             _ => None,
         }
     }
@@ -240,5 +259,8 @@ fn commonest_time(tree: &Tree) -> (i64, u32) {
         *counts.entry(tree.node(id).meta.mtime).or_default() += 1;
     }
     // The earliest of several, so that the image depends on nothing but the layer.
-    counts.into_iter().max_by_key(|&(time, count)| (count, std::cmp::Reverse(time))).map_or((0, 0), |(time, _)| time)
+    counts
+        .into_iter()
+        .max_by_key(|&(time, count)| (count, std::cmp::Reverse(time)))
+        .map_or((0, 0), |(time, _)| time)
 }

@@ -77,7 +77,13 @@ pub struct Directory {
 impl Meta {
     /// What a directory gets that the layer says nothing about.
     pub fn default_directory() -> Self {
-        Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Xattrs::default() }
+        Self {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            xattrs: Xattrs::default(),
+        }
     }
 }
 
@@ -87,8 +93,16 @@ impl Tree {
 
     /// A root directory with nothing in it.
     pub fn new() -> Self {
-        let directory = Directory { implicit: true, ..Directory::default() };
-        Self { nodes: vec![Node { meta: Meta::default_directory(), kind: Kind::Directory(directory) }] }
+        let directory = Directory {
+            implicit: true,
+            ..Directory::default()
+        };
+        Self {
+            nodes: vec![Node {
+                meta: Meta::default_directory(),
+                kind: Kind::Directory(directory),
+            }],
+        }
     }
 
     /// Number of nodes, those without a name included.
@@ -150,7 +164,10 @@ impl Tree {
         let shift = self.nodes.len() as NodeId;
         for mut node in upper.nodes {
             if let Kind::Directory(directory) = &mut node.kind {
-                directory.children.values_mut().for_each(|child| *child += shift);
+                directory
+                    .children
+                    .values_mut()
+                    .for_each(|child| *child += shift);
             }
             self.nodes.push(node);
         }
@@ -163,7 +180,9 @@ impl Tree {
             if !above.implicit {
                 self.node_mut(lower).meta = meta;
             }
-            if above.opaque && let Some(below) = self.directory_mut(lower) {
+            if above.opaque
+                && let Some(below) = self.directory_mut(lower)
+            {
                 below.children.clear();
             }
             for (name, node) in above.children {
@@ -183,7 +202,9 @@ impl Tree {
     /// Takes all marks for overlayfs away: below this tree there is nothing they could hide.
     pub fn drop_whiteouts(&mut self) {
         for id in 0..self.nodes.len() as NodeId {
-            let Some(directory) = self.directory_mut(id) else { continue };
+            let Some(directory) = self.directory_mut(id) else {
+                continue;
+            };
             let mut children = std::mem::take(&mut directory.children);
             directory.opaque = false;
             children.retain(|_, &mut child| !matches!(self.node(child).kind, Kind::Whiteout));
@@ -202,5 +223,6 @@ impl Default for Tree {
 
 /// A device number as the kernel's `new_encode_dev` packs it; `None` when it has no room for it.
 pub fn device_number(major: u32, minor: u32) -> Option<u32> {
-    (major < 1 << 12 && minor < 1 << 20).then_some(minor & 0xff | major << 8 | (minor & !0xff) << 12)
+    (major < 1 << 12 && minor < 1 << 20)
+        .then_some(minor & 0xff | major << 8 | (minor & !0xff) << 12)
 }

@@ -38,7 +38,11 @@ pub struct ImageWriter {
 impl ImageWriter {
     /// Writes to `file`, which is empty.
     pub fn new(file: File) -> Result<Self, ImageError> {
-        let mut writer = Self { out: BufWriter::with_capacity(1 << 20, file), position: 0, buffer: vec![0; 128 << 10] };
+        let mut writer = Self {
+            out: BufWriter::with_capacity(1 << 20, file),
+            position: 0,
+            buffer: vec![0; 128 << 10],
+        };
         // The superblock's place, written at the end.
         writer.skip(BLOCK_SIZE as u64)?;
         Ok(writer)
@@ -47,7 +51,12 @@ impl ImageWriter {
     /// Stores a file of `size` bytes and returns its first block.
     ///
     /// `extents` are the pieces that `data` has, in order and within `size`; the rest is holes.
-    pub fn write_file(&mut self, size: u64, extents: &[(u64, u64)], data: &mut impl Read) -> Result<u32, ImageError> {
+    pub fn write_file(
+        &mut self,
+        size: u64,
+        extents: &[(u64, u64)],
+        data: &mut impl Read,
+    ) -> Result<u32, ImageError> {
         let start = self.position;
         let block = block_number(start)?;
         block_number(start.checked_add(size).ok_or(ImageError::TooLarge)?)?;
@@ -75,10 +84,18 @@ impl ImageWriter {
             metadata_block: metadata.first_inode_block(),
             uuid,
         };
-        self.out.seek(SeekFrom::Start(0)).map_err(ImageError::Write)?;
-        self.out.write_all(&superblock.encode()).map_err(ImageError::Write)?;
-        let file = self.out.into_inner().map_err(|err| ImageError::Write(err.into_error()))?;
-        file.set_len(self.position.next_multiple_of(IMAGE_ALIGNMENT)).map_err(ImageError::Write)?;
+        self.out
+            .seek(SeekFrom::Start(0))
+            .map_err(ImageError::Write)?;
+        self.out
+            .write_all(&superblock.encode())
+            .map_err(ImageError::Write)?;
+        let file = self
+            .out
+            .into_inner()
+            .map_err(|err| ImageError::Write(err.into_error()))?;
+        file.set_len(self.position.next_multiple_of(IMAGE_ALIGNMENT))
+            .map_err(ImageError::Write)?;
         Ok(file)
     }
 
@@ -91,7 +108,9 @@ impl ImageWriter {
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
                 Err(err) => return Err(ImageError::Read(err)),
             };
-            self.out.write_all(&self.buffer[..n]).map_err(ImageError::Write)?;
+            self.out
+                .write_all(&self.buffer[..n])
+                .map_err(ImageError::Write)?;
             self.position += n as u64;
             length -= n as u64;
         }
@@ -124,7 +143,9 @@ impl ImageWriter {
 
     fn skip(&mut self, length: u64) -> Result<(), ImageError> {
         self.position += length;
-        self.out.seek(SeekFrom::Start(self.position)).map_err(ImageError::Write)?;
+        self.out
+            .seek(SeekFrom::Start(self.position))
+            .map_err(ImageError::Write)?;
         Ok(())
     }
 }

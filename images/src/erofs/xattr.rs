@@ -36,13 +36,17 @@ impl Xattrs {
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.iter().flat_map(|list| list.iter()).map(|(name, value)| (&**name, &**value))
+        self.0
+            .iter()
+            .flat_map(|list| list.iter())
+            .map(|(name, value)| (&**name, &**value))
     }
 
     /// Whether all of it fits one inode.
     pub fn fits(&self) -> bool {
         self.iter().all(|(name, value)| {
-            split(name).is_some_and(|(_, rest)| rest.len() <= 255) && value.len() <= usize::from(u16::MAX)
+            split(name).is_some_and(|(_, rest)| rest.len() <= 255)
+                && value.len() <= usize::from(u16::MAX)
         }) && self.encode(true).len() <= MAX_SIZE
     }
 
@@ -51,7 +55,9 @@ impl Xattrs {
         let mark = opaque.then_some((&b"trusted.overlay.opaque"[..], &b"y"[..]));
         let mut body = Vec::new();
         for (name, value) in self.iter().chain(mark) {
-            let Some((index, rest)) = split(name) else { continue };
+            let Some((index, rest)) = split(name) else {
+                continue;
+            };
             if body.is_empty() {
                 body.resize(HEADER, 0);
             }
@@ -83,14 +89,23 @@ mod tests {
         assert!(xattrs.encode(false).is_empty());
         xattrs.set(b"user.a", b"1");
         xattrs.set(b"user.a", b"23");
-        assert_eq!(xattrs.encode(false), [&[0; 12][..], &[1, 1, 2, 0], b"a23\0"].concat());
+        assert_eq!(
+            xattrs.encode(false),
+            [&[0; 12][..], &[1, 1, 2, 0], b"a23\0"].concat()
+        );
         assert_eq!(xattrs.encode(true).len(), 20 + 20);
     }
 
     #[test]
     fn unknown_name_spaces_and_empty_names_are_not_held() {
         assert!(Xattrs::can_hold(b"system.posix_acl_access"));
-        for name in [&b"user."[..], b"system.nfs4_acl", b"system.posix_acl_accessx", b"btrfs.x", b""] {
+        for name in [
+            &b"user."[..],
+            b"system.nfs4_acl",
+            b"system.posix_acl_accessx",
+            b"btrfs.x",
+            b"",
+        ] {
             assert!(!Xattrs::can_hold(name), "{}", name.escape_ascii());
         }
     }

@@ -15,7 +15,9 @@ pub(super) fn find(members: &mut Members, index: &Spooled) -> Result<Vec<Found>,
     let mut images: Vec<Found> = Vec::new();
     let mut others = Vec::new();
     for descriptor in index.manifests() {
-        let Some(manifest) = choose(members, descriptor, &mut others, 0)? else { continue };
+        let Some(manifest) = choose(members, descriptor, &mut others, 0)? else {
+            continue;
+        };
         let reference = name(descriptor)?;
         match images.iter_mut().find(|image| image.manifest == manifest) {
             Some(image) => image.references.extend(reference),
@@ -23,7 +25,10 @@ pub(super) fn find(members: &mut Members, index: &Spooled) -> Result<Vec<Found>,
         }
     }
     match (images.is_empty(), others.is_empty()) {
-        (true, false) => Err(LoadError::Platform { found: others.join(", "), wanted: platform() }),
+        (true, false) => Err(LoadError::Platform {
+            found: others.join(", "),
+            wanted: platform(),
+        }),
         (true, true) => Err(LoadError::NotAnImage),
         _ => Ok(images),
     }
@@ -74,7 +79,9 @@ fn is_index(descriptor: &Descriptor) -> bool {
 ///
 /// `ref.name` is a full name to some tools and only a tag to others: the tag `latest` alone names nothing.
 fn name(descriptor: &Descriptor) -> Result<Option<Reference>, LoadError> {
-    let Some(annotations) = descriptor.annotations() else { return Ok(None) };
+    let Some(annotations) = descriptor.annotations() else {
+        return Ok(None);
+    };
     if let Some(name) = annotations.get(IMAGE_NAME) {
         return Ok(Some(name.parse()?));
     }

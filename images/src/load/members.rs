@@ -41,7 +41,11 @@ enum Member {
 
 impl Members {
     /// Reads an archive to its end. The order of its members does not matter.
-    pub(crate) fn from_archive(archive: impl Read + Send, workspace: &Path, limit: u64) -> Result<Self, LoadError> {
+    pub(crate) fn from_archive(
+        archive: impl Read + Send,
+        workspace: &Path,
+        limit: u64,
+    ) -> Result<Self, LoadError> {
         let mut members = Self::new(workspace, None);
         let plain = decompress(archive).map_err(LoadError::Compression)?;
         let mut tar = TarReader::new(plain);
@@ -57,10 +61,18 @@ impl Members {
                 return Err(LoadError::TooLarge(limit));
             }
             let member = match entry.kind {
-                EntryKind::File if entry.extents.is_none() => Member::File(members.spool(&name, &mut tar)?),
+                EntryKind::File if entry.extents.is_none() => {
+                    Member::File(members.spool(&name, &mut tar)?)
+                }
                 EntryKind::HardLink | EntryKind::Symlink => {
-                    let folder = if entry.kind == EntryKind::Symlink { parent(&name) } else { "" };
-                    let target = String::from_utf8(entry.link).ok().and_then(|link| clean(folder, &link));
+                    let folder = if entry.kind == EntryKind::Symlink {
+                        parent(&name)
+                    } else {
+                        ""
+                    };
+                    let target = String::from_utf8(entry.link)
+                        .ok()
+                        .and_then(|link| clean(folder, &link));
                     Member::Link(target.ok_or(LoadError::Escapes(printable))?)
                 }
                 // Folders and the like hold no content.
@@ -76,8 +88,11 @@ impl Members {
     /// Takes members from a folder when they are asked for; links that leave it are not followed.
     pub(crate) fn from_folder(folder: &Path, workspace: &Path) -> Result<Self, LoadError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(folder, flags, Mode::empty())
-            .map_err(|err| LoadError::Open { path: folder.to_owned(), source: err.into() })?;
+        let opened =
+            rustix::fs::open(folder, flags, Mode::empty()).map_err(|err| LoadError::Open {
+                path: folder.to_owned(),
+                source: err.into(),
+            })?;
         Ok(Self::new(workspace, Some(opened)))
     }
 
@@ -101,10 +116,21 @@ impl Members {
                 None => break,
             }
         }
-        let Some(folder) = &self.folder else { return Ok(None) };
+        let Some(folder) = &self.folder else {
+            return Ok(None);
+        };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let source = |err: io::Error| LoadError::Open { path: PathBuf::from(&name), source: err };
-        let mut file = match rustix::fs::openat2(folder, &*name, flags, Mode::empty(), ResolveFlags::BENEATH) {
+        let source = |err: io::Error| LoadError::Open {
+            path: PathBuf::from(&name),
+            source: err,
+        };
+        let mut file = match rustix::fs::openat2(
+            folder,
+            &*name,
+            flags,
+            Mode::empty(),
+            ResolveFlags::BENEATH,
+        ) {
             Ok(file) => File::from(file),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
             Err(rustix::io::Errno::XDEV) => return Err(LoadError::Escapes(name)),
@@ -122,10 +148,16 @@ impl Members {
     pub(crate) fn blob(&mut self, digest: &Digest, size: u64) -> Result<Spooled, LoadError> {
         let found = match self.by_digest.get(digest) {
             Some(found) => found.clone(),
-            None => self.file(&format!("blobs/sha256/{}", digest.hex()))?.ok_or_else(|| LoadError::Missing(digest.to_string()))?,
+            None => self
+                .file(&format!("blobs/sha256/{}", digest.hex()))?
+                .ok_or_else(|| LoadError::Missing(digest.to_string()))?,
         };
         if found.size != size {
-            return Err(LoadError::Size { digest: *digest, expected: size, found: found.size });
+            return Err(LoadError::Size {
+                digest: *digest,
+                expected: size,
+                found: found.size,
+            });
         }
         Ok(found)
     }
@@ -140,21 +172,32 @@ impl Members {
     /// The content of a member that is a document.
     pub(crate) fn read(&self, member: &Spooled) -> Result<Vec<u8>, LoadError> {
         check_json_size(&member.digest.to_string(), member.size)?;
-        fs::read(&member.path).map_err(|source| LoadError::Store { path: member.path.clone(), source })
+        fs::read(&member.path).map_err(|source| LoadError::Store {
+            path: member.path.clone(),
+            source,
+        })
     }
 
     fn spool(&mut self, name: &str, data: &mut impl Read) -> Result<Spooled, LoadError> {
         let path = self.workspace.join(format!("member-{}", self.count));
         self.count += 1;
         let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                LoadError::Compression(source)
-            }
-            _ => LoadError::Store { path: path.clone(), source },
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput => LoadError::Compression(source),
+            _ => LoadError::Store {
+                path: path.clone(),
+                source,
+            },
         };
         let (digest, size) = spool(data, &path).map_err(failed)?;
-        if let Some(hex) = name.strip_prefix("blobs/sha256/") && hex != digest.hex() {
-            return Err(LoadError::Digest { expected: name.to_owned(), found: digest });
+        if let Some(hex) = name.strip_prefix("blobs/sha256/")
+            && hex != digest.hex()
+        {
+            return Err(LoadError::Digest {
+                expected: name.to_owned(),
+                found: digest,
+            });
         }
         let spooled = match self.by_digest.get(&digest) {
             Some(same) => {
@@ -195,7 +238,10 @@ mod tests {
 
     #[test]
     fn names_are_taken_within_the_archive() {
-        assert_eq!(clean("", "./blobs//sha256/a").as_deref(), Some("blobs/sha256/a"));
+        assert_eq!(
+            clean("", "./blobs//sha256/a").as_deref(),
+            Some("blobs/sha256/a")
+        );
         assert_eq!(clean("x/y", "../z.tar").as_deref(), Some("x/z.tar"));
         assert_eq!(clean("x", "../../z"), None);
         assert_eq!(clean("", "/etc/passwd"), None);

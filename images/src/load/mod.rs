@@ -52,10 +52,12 @@ pub enum LoadError {
         source: io::Error,
     },
     /// It is neither kind of archive.
-    #[error("this is not an image: there is neither an index.json (OCI) nor a manifest.json (docker save) in it")]
+    #[error(
+        "this is not an image: there is neither an index.json (OCI) nor a manifest.json (docker save) in it"
+    )]
     NotAnImage,
     /// The archive cannot be read to its end.
-    #[error("the image archive is damaged: {0}")]
+    #[error("the image archive is damaged")]
     Tar(#[source] TarError),
     /// It is compressed, and the compression does not know its end or its beginning.
     #[error("the image archive is damaged")]
@@ -100,7 +102,7 @@ pub enum LoadError {
     #[error("the image is damaged: {0} is above 4 MiB")]
     LargeJson(String),
     /// A digest in a document is malformed or of an algorithm that is not supported.
-    #[error("the image is damaged: {0}")]
+    #[error("the image is damaged: one of its documents has a bad digest")]
     BadDigest(#[from] DigestError),
     /// Manifest and configuration contradict each other.
     #[error("the image is damaged: its manifest has {layers} layers, its configuration {diff_ids}")]
@@ -122,7 +124,7 @@ pub enum LoadError {
     #[error("the image is refused: its indexes are nested too deeply")]
     Nesting,
     /// A name in the archive is none.
-    #[error("the image has a bad name: {0}")]
+    #[error("the image has a bad name")]
     Name(#[from] ReferenceError),
     /// One name for several images.
     #[error("the archive has {0} images: a name can only be given to one")]
@@ -157,7 +159,9 @@ pub(crate) fn find(members: &mut Members) -> Result<Vec<Found>, LoadError> {
     if let Some(index) = members.file("index.json")? {
         let images = layout::find(members, &index)?;
         // Docker up to 25 wrote an index without names next to its own manifest.
-        if images.iter().any(|image| !image.references.is_empty()) || members.file("manifest.json")?.is_none() {
+        if images.iter().any(|image| !image.references.is_empty())
+            || members.file("manifest.json")?.is_none()
+        {
             return Ok(images);
         }
     }
@@ -168,30 +172,53 @@ pub(crate) fn find(members: &mut Members) -> Result<Vec<Found>, LoadError> {
 }
 
 /// Joins a manifest and the configuration it points to.
-fn image(members: &mut Members, manifest: Vec<u8>, references: Vec<Reference>) -> Result<Found, LoadError> {
+fn image(
+    members: &mut Members,
+    manifest: Vec<u8>,
+    references: Vec<Reference>,
+) -> Result<Found, LoadError> {
     let parsed: ImageManifest = parse("its manifest", &manifest)?;
     let config_digest = digest_of(parsed.config())?;
-    let config: ImageConfiguration = parse("its configuration", &members.json(&config_digest, parsed.config().size())?)?;
+    let config: ImageConfiguration = parse(
+        "its configuration",
+        &members.json(&config_digest, parsed.config().size())?,
+    )?;
     check_platform(&config)?;
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() != parsed.layers().len() {
-        return Err(LoadError::LayerCount { layers: parsed.layers().len(), diff_ids: diff_ids.len() });
+        return Err(LoadError::LayerCount {
+            layers: parsed.layers().len(),
+            diff_ids: diff_ids.len(),
+        });
     }
     let layers = parsed
         .layers()
         .iter()
         .zip(diff_ids)
         .map(|(layer, diff_id)| {
-            Ok(Layer { diff_id: diff_id.parse()?, digest: digest_of(layer)?, size: layer.size() })
+            Ok(Layer {
+                diff_id: diff_id.parse()?,
+                digest: digest_of(layer)?,
+                size: layer.size(),
+            })
         })
         .collect::<Result<_, LoadError>>()?;
-    Ok(Found { manifest, config: (config_digest, parsed.config().size()), layers, references })
+    Ok(Found {
+        manifest,
+        config: (config_digest, parsed.config().size()),
+        layers,
+        references,
+    })
 }
 
 fn check_platform(config: &ImageConfiguration) -> Result<(), LoadError> {
     let found = format!("{}/{}", config.os(), config.architecture());
     let wanted = platform();
-    if found == wanted { Ok(()) } else { Err(LoadError::Platform { found, wanted }) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(LoadError::Platform { found, wanted })
+    }
 }
 
 /// What this machine runs, as image indexes write it.
@@ -213,9 +240,16 @@ fn digest_of(descriptor: &Descriptor) -> Result<Digest, LoadError> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, LoadError> {
-    serde_json::from_slice(json).map_err(|source| LoadError::Json { what: what.to_owned(), source })
+    serde_json::from_slice(json).map_err(|source| LoadError::Json {
+        what: what.to_owned(),
+        source,
+    })
 }
 
 fn check_json_size(what: &str, size: u64) -> Result<(), LoadError> {
-    if size > MAX_JSON { Err(LoadError::LargeJson(what.to_owned())) } else { Ok(()) }
+    if size > MAX_JSON {
+        Err(LoadError::LargeJson(what.to_owned()))
+    } else {
+        Ok(())
+    }
 }

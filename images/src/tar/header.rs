@@ -26,7 +26,11 @@ impl Header {
         let Some(stated) = number(&self.0[148..156]) else {
             return false;
         };
-        let bytes = self.0.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { b' ' } else { b });
+        let bytes = self
+            .0
+            .iter()
+            .enumerate()
+            .map(|(i, &b)| if (148..156).contains(&i) { b' ' } else { b });
         let unsigned: i64 = bytes.clone().map(i64::from).sum();
         let signed: i64 = bytes.map(|b| i64::from(b.cast_signed())).sum();
         stated == unsigned || stated == signed
@@ -115,24 +119,33 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
         let negative = first & 0x40 != 0;
         let mut value: i128 = if negative { -1 } else { 0 };
         for (i, &byte) in field.iter().enumerate() {
-            let byte = if i == 0 && !negative { byte & 0x7f } else { byte };
+            let byte = if i == 0 && !negative {
+                byte & 0x7f
+            } else {
+                byte
+            };
             value = value << 8 | i128::from(byte);
             i64::try_from(value).ok()?;
         }
         return i64::try_from(value).ok();
     }
     let is_padding = |&byte: &u8| byte == b' ' || byte == 0;
-    let start = field.iter().position(|byte| !is_padding(byte)).unwrap_or(field.len());
+    let start = field
+        .iter()
+        .position(|byte| !is_padding(byte))
+        .unwrap_or(field.len());
     let digits = &field[start..];
     let end = digits.iter().position(is_padding).unwrap_or(digits.len());
     if !digits[end..].iter().all(is_padding) {
         // Some writers leave rubbish behind the terminating NUL; what precedes it counts.
         digits.get(end).filter(|&&byte| byte == 0)?;
     }
-    digits[..end].iter().try_fold(0i64, |value, &digit| match digit {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
-        _ => None,
-    })
+    digits[..end]
+        .iter()
+        .try_fold(0i64, |value, &digit| match digit {
+            b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
+            _ => None,
+        })
 }
 
 #[cfg(test)]
@@ -145,13 +158,19 @@ mod tests {
         assert_eq!(number(b"   644 \0"), Some(0o644));
         assert_eq!(number(b"\0\0\0\0\0\0\0\0"), Some(0));
         assert_eq!(number(b"\x80\0\0\0\0\0\0\0\0\x01\0\0"), Some(65536));
-        assert_eq!(number(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), Some(-1));
+        assert_eq!(
+            number(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+            Some(-1)
+        );
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
         assert_eq!(number(b"12345x7\0"), None);
         assert_eq!(number(b"9\0\0\0\0\0\0\0"), None);
-        assert_eq!(number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
+        assert_eq!(
+            number(b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+            None
+        );
     }
 }

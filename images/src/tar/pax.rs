@@ -70,14 +70,30 @@ mod tests {
     fn values_may_hold_line_feeds_and_equals_signs() {
         let data = b"12 k=a\nb=c\n\n9 path=x\n";
         let data = &data[..];
-        assert!(Records(data).next().is_some_and(|r| r.is_ok()), "length covers the whole record");
+        assert!(
+            Records(data).next().is_some_and(|r| r.is_ok()),
+            "length covers the whole record"
+        );
         let records: Vec<_> = Records(b"11 k=a\nb=c\n9 path=x\n").collect();
-        assert_eq!(records, [Ok((&b"k"[..], &b"a\nb=c"[..])), Ok((&b"path"[..], &b"x"[..]))]);
+        assert_eq!(
+            records,
+            [
+                Ok((&b"k"[..], &b"a\nb=c"[..])),
+                Ok((&b"path"[..], &b"x"[..]))
+            ]
+        );
     }
 
     #[test]
     fn a_length_that_lies_is_an_error() {
-        for data in [&b"99 path=x\n"[..], b"0 path=x\n", b"3 path=x\n", b"path=x\n", b"9 path=xy", b"-1 a=b\n"] {
+        for data in [
+            &b"99 path=x\n"[..],
+            b"0 path=x\n",
+            b"3 path=x\n",
+            b"path=x\n",
+            b"9 path=xy",
+            b"-1 a=b\n",
+        ] {
             assert!(Records(data).next().is_some_and(|r| r.is_err()), "{data:?}");
         }
     }
@@ -86,7 +102,10 @@ mod tests {
     fn times_have_nanoseconds() {
         assert_eq!(time(b"1.5"), Some((1, 500_000_000)));
         assert_eq!(time(b"-1.25"), Some((-2, 750_000_000)));
-        assert_eq!(time(b"1700000000.123456789123"), Some((1_700_000_000, 123_456_789)));
+        assert_eq!(
+            time(b"1700000000.123456789123"),
+            Some((1_700_000_000, 123_456_789))
+        );
         assert_eq!(time(b"1.x"), None);
         assert_eq!(time(b""), None);
     }

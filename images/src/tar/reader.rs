@@ -49,7 +49,13 @@ struct PaxSparse {
 impl<R: Read> TarReader<R> {
     /// Reads the archive that starts where `inner` stands.
     pub fn new(inner: R) -> Self {
-        Self { inner, offset: 0, remaining: 0, padding: 0, name: String::new() }
+        Self {
+            inner,
+            offset: 0,
+            remaining: 0,
+            padding: 0,
+            name: String::new(),
+        }
     }
 
     /// What it read from; no entry's data is skipped before.
@@ -70,8 +76,13 @@ impl<R: Read> TarReader<R> {
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
-            let wrong = |what| TarError::Header { offset: start, what };
-            let size = header.size().ok_or_else(|| wrong("its size is not a number"))?;
+            let wrong = |what| TarError::Header {
+                offset: start,
+                what,
+            };
+            let size = header
+                .size()
+                .ok_or_else(|| wrong("its size is not a number"))?;
             match header.typeflag() {
                 b'L' => extensions.path = Some(trim_nul(self.extension(size)?)),
                 b'K' => extensions.link = Some(trim_nul(self.extension(size)?)),
@@ -86,24 +97,49 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    fn entry(&mut self, header: &Header, ext: Extensions, size: u64, start: u64) -> Result<Entry, TarError> {
-        let wrong = |what| TarError::Header { offset: start, what };
+    fn entry(
+        &mut self,
+        header: &Header,
+        ext: Extensions,
+        size: u64,
+        start: u64,
+    ) -> Result<Entry, TarError> {
+        let wrong = |what| TarError::Header {
+            offset: start,
+            what,
+        };
         let mut kind = header.kind();
-        let path = ext.sparse.name.or(ext.path).unwrap_or_else(|| header.path());
+        let path = ext
+            .sparse
+            .name
+            .or(ext.path)
+            .unwrap_or_else(|| header.path());
         if header.typeflag() == b'\0' && path.ends_with(b"/") {
             kind = EntryKind::Directory;
         }
         self.name = format!("entry `{}`", path.escape_ascii());
         // Only files have data; some writers state a size for links and directories all the same.
-        let stored = if matches!(kind, EntryKind::File | EntryKind::Other(_)) { ext.size.unwrap_or(size) } else { 0 };
+        let stored = if matches!(kind, EntryKind::File | EntryKind::Other(_)) {
+            ext.size.unwrap_or(size)
+        } else {
+            0
+        };
         self.start_data(stored)?;
 
         let mut entry = Entry {
             link: ext.link.unwrap_or_else(|| header.link()),
             kind,
-            mode: header.mode().ok_or_else(|| wrong("its mode is not a number"))?,
-            uid: ext.uid.or_else(|| header.uid()).ok_or_else(|| wrong("its owner is not a number"))?,
-            gid: ext.gid.or_else(|| header.gid()).ok_or_else(|| wrong("its group is not a number"))?,
+            mode: header
+                .mode()
+                .ok_or_else(|| wrong("its mode is not a number"))?,
+            uid: ext
+                .uid
+                .or_else(|| header.uid())
+                .ok_or_else(|| wrong("its owner is not a number"))?,
+            gid: ext
+                .gid
+                .or_else(|| header.gid())
+                .ok_or_else(|| wrong("its group is not a number"))?,
             size: stored,
             xattrs: ext.xattrs,
             path,
@@ -111,10 +147,17 @@ impl<R: Read> TarReader<R> {
         };
         (entry.mtime, entry.mtime_nsec) = match ext.mtime {
             Some(mtime) => mtime,
-            None => (header.mtime().ok_or_else(|| wrong("its time is not a number"))?, 0),
+            None => (
+                header
+                    .mtime()
+                    .ok_or_else(|| wrong("its time is not a number"))?,
+                0,
+            ),
         };
         if matches!(kind, EntryKind::CharDevice | EntryKind::BlockDevice) {
-            entry.device = header.device().ok_or_else(|| wrong("its device is not a number"))?;
+            entry.device = header
+                .device()
+                .ok_or_else(|| wrong("its device is not a number"))?;
         }
 
         let (extents, size) = if header.typeflag() == b'S' {
@@ -157,7 +200,10 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         if !header.checksum_is_right() {
-            return Err(TarError::Header { offset, what: "its checksum is wrong" });
+            return Err(TarError::Header {
+                offset,
+                what: "its checksum is wrong",
+            });
         }
         Ok(Some(header))
     }
@@ -165,7 +211,10 @@ impl<R: Read> TarReader<R> {
     /// The whole data of an extension header.
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
         if size > MAX_EXTENSION {
-            return Err(TarError::Header { offset: self.offset, what: "an extended header is above 1 MiB" });
+            return Err(TarError::Header {
+                offset: self.offset,
+                what: "an extended header is above 1 MiB",
+            });
         }
         self.name = "an extended header".to_owned();
         self.start_data(size)?;
@@ -179,7 +228,8 @@ impl<R: Read> TarReader<R> {
         let mut extents = Vec::new();
         let size = number(&header.0[483..495]).and_then(|size| u64::try_from(size).ok());
         let size = size.ok_or_else(|| self.malformed_map())?;
-        sparse::old_gnu_table(&header.0[386..482], &mut extents).ok_or_else(|| self.malformed_map())?;
+        sparse::old_gnu_table(&header.0[386..482], &mut extents)
+            .ok_or_else(|| self.malformed_map())?;
         let mut more = header.0[482] != 0;
         while more {
             // These blocks stand in front of the data and are not part of its size.
@@ -187,7 +237,8 @@ impl<R: Read> TarReader<R> {
             if self.fill(&mut block)? != BLOCK {
                 return Err(TarError::Truncated(self.name.clone()));
             }
-            sparse::old_gnu_table(&block[..504], &mut extents).ok_or_else(|| self.malformed_map())?;
+            sparse::old_gnu_table(&block[..504], &mut extents)
+                .ok_or_else(|| self.malformed_map())?;
             if extents.len() > MAX_EXTENTS {
                 return Err(self.malformed_map());
             }
@@ -202,7 +253,9 @@ impl<R: Read> TarReader<R> {
         let result = sparse::from_data(
             || {
                 let mut block = [0; BLOCK];
-                self.read_exact(&mut block).map(|()| block).map_err(|err| failed = Some(err))
+                self.read_exact(&mut block)
+                    .map(|()| block)
+                    .map_err(|err| failed = Some(err))
             },
             || (),
         );
@@ -214,13 +267,23 @@ impl<R: Read> TarReader<R> {
     }
 
     fn malformed_map(&self) -> TarError {
-        let entry = self.name.trim_start_matches("entry `").trim_end_matches('`').to_owned();
-        TarError::Entry { entry, what: "a malformed map of a sparse file" }
+        let entry = self
+            .name
+            .trim_start_matches("entry `")
+            .trim_end_matches('`')
+            .to_owned();
+        TarError::Entry {
+            entry,
+            what: "a malformed map of a sparse file",
+        }
     }
 
     fn start_data(&mut self, size: u64) -> Result<(), TarError> {
         if size > i64::MAX as u64 {
-            return Err(TarError::Header { offset: self.offset, what: "its size is beyond any file's" });
+            return Err(TarError::Header {
+                offset: self.offset,
+                what: "its size is beyond any file's",
+            });
         }
         self.remaining = size;
         self.padding = size.wrapping_neg() % BLOCK as u64;
@@ -287,8 +350,20 @@ impl Extensions {
                 b"path" => self.path = text(value)?,
                 b"linkpath" => self.link = text(value)?,
                 b"size" => self.size = Some(number()?),
-                b"uid" => self.uid = Some(number()?.try_into().map_err(|_| "an owner is above 32 bits")?),
-                b"gid" => self.gid = Some(number()?.try_into().map_err(|_| "a group is above 32 bits")?),
+                b"uid" => {
+                    self.uid = Some(
+                        number()?
+                            .try_into()
+                            .map_err(|_| "an owner is above 32 bits")?,
+                    )
+                }
+                b"gid" => {
+                    self.gid = Some(
+                        number()?
+                            .try_into()
+                            .map_err(|_| "a group is above 32 bits")?,
+                    )
+                }
                 b"mtime" => self.mtime = Some(time(value).ok_or("a PAX record is not a time")?),
                 b"GNU.sparse.name" => self.sparse.name = text(value)?,
                 b"GNU.sparse.size" | b"GNU.sparse.realsize" => self.sparse.size = Some(number()?),
@@ -303,7 +378,10 @@ impl Extensions {
                 b"GNU.sparse.major" => self.sparse.version_1 = value == b"1",
                 _ => {
                     // Here as well an empty value says that there is none.
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.").filter(|_| !value.is_empty()) {
+                    if let Some(name) = key
+                        .strip_prefix(b"SCHILY.xattr.")
+                        .filter(|_| !value.is_empty())
+                    {
                         self.xattrs.push((name.to_vec(), value.to_vec()));
                     }
                 }

@@ -33,7 +33,14 @@ pub(super) fn from_comma_list(list: &[u8]) -> Option<Extents> {
     if !numbers.len().is_multiple_of(2) {
         return None;
     }
-    Some(numbers.as_chunks::<2>().0.iter().map(|&[offset, length]| (offset, length)).collect())
+    Some(
+        numbers
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|&[offset, length]| (offset, length))
+            .collect(),
+    )
 }
 
 /// Reads format 1.0, whose map stands in front of the data: decimal lines, filled up to a block.
@@ -58,7 +65,9 @@ pub(super) fn from_data<E>(
             numbers.push(decimal(&text[start..start + end]).ok_or_else(&malformed)?);
             start += end + 1;
             if numbers.len() == 1 {
-                let pairs = usize::try_from(numbers[0]).ok().filter(|&n| n <= MAX_EXTENTS);
+                let pairs = usize::try_from(numbers[0])
+                    .ok()
+                    .filter(|&n| n <= MAX_EXTENTS);
                 expected = 1 + 2 * pairs.ok_or_else(&malformed)?;
             }
         }
@@ -69,7 +78,13 @@ pub(super) fn from_data<E>(
         }
     }
     let pairs = numbers[1..].as_chunks::<2>().0;
-    Ok((pairs.iter().map(|&[offset, length]| (offset, length)).collect(), blocks))
+    Ok((
+        pairs
+            .iter()
+            .map(|&[offset, length]| (offset, length))
+            .collect(),
+        blocks,
+    ))
 }
 
 /// Whether the pieces are in order, do not overlap, end within `size` and hold `stored` bytes.
@@ -77,7 +92,10 @@ pub(super) fn are_sound(extents: &[(u64, u64)], size: u64, stored: u64) -> bool 
     let mut end = 0;
     let mut sum = 0u64;
     for &(offset, length) in extents {
-        let Some(next) = offset.checked_add(length).filter(|&next| offset >= end && next <= size) else {
+        let Some(next) = offset
+            .checked_add(length)
+            .filter(|&next| offset >= end && next <= size)
+        else {
             return false;
         };
         end = next;

@@ -10,15 +10,29 @@ pub struct LayerBuilder {
 }
 
 pub fn layer() -> LayerBuilder {
-    LayerBuilder { tar: Builder::new(Vec::new()), mtime: 1_600_000_000 }
+    LayerBuilder {
+        tar: Builder::new(Vec::new()),
+        mtime: 1_600_000_000,
+    }
 }
 
 impl LayerBuilder {
     /// An entry whose name stands in the header as it is, up to 100 bytes.
-    pub fn raw(mut self, kind: EntryType, name: &[u8], link: &[u8], data: &[u8], set: impl FnOnce(&mut Header)) -> Self {
+    pub fn raw(
+        mut self,
+        kind: EntryType,
+        name: &[u8],
+        link: &[u8],
+        data: &[u8],
+        set: impl FnOnce(&mut Header),
+    ) -> Self {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
-        header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+        header.set_mode(if kind == EntryType::Directory {
+            0o755
+        } else {
+            0o644
+        });
         header.set_mtime(self.mtime);
         header.set_uid(0);
         header.set_gid(0);
@@ -49,20 +63,41 @@ impl LayerBuilder {
         header.set_mode(0);
         header.as_mut_bytes()[..13].copy_from_slice(b"././@LongLink");
         header.set_cksum();
-        self.tar.append(&header, &[text, b"\0"].concat()[..]).unwrap();
+        self.tar
+            .append(&header, &[text, b"\0"].concat()[..])
+            .unwrap();
         self
     }
 
     pub fn file(self, name: &str, data: impl AsRef<[u8]>) -> Self {
-        self.raw(EntryType::Regular, name.as_bytes(), b"", data.as_ref(), |_| {})
+        self.raw(
+            EntryType::Regular,
+            name.as_bytes(),
+            b"",
+            data.as_ref(),
+            |_| {},
+        )
     }
 
-    pub fn file_as(self, name: &str, data: impl AsRef<[u8]>, mode: u32, uid: u64, gid: u64) -> Self {
-        self.raw(EntryType::Regular, name.as_bytes(), b"", data.as_ref(), |header| {
-            header.set_mode(mode);
-            header.set_uid(uid);
-            header.set_gid(gid);
-        })
+    pub fn file_as(
+        self,
+        name: &str,
+        data: impl AsRef<[u8]>,
+        mode: u32,
+        uid: u64,
+        gid: u64,
+    ) -> Self {
+        self.raw(
+            EntryType::Regular,
+            name.as_bytes(),
+            b"",
+            data.as_ref(),
+            |header| {
+                header.set_mode(mode);
+                header.set_uid(uid);
+                header.set_gid(gid);
+            },
+        )
     }
 
     pub fn dir(self, name: &str) -> Self {
@@ -78,11 +113,23 @@ impl LayerBuilder {
     }
 
     pub fn symlink(self, name: &str, target: &str) -> Self {
-        self.raw(EntryType::Symlink, name.as_bytes(), target.as_bytes(), b"", |header| header.set_mode(0o777))
+        self.raw(
+            EntryType::Symlink,
+            name.as_bytes(),
+            target.as_bytes(),
+            b"",
+            |header| header.set_mode(0o777),
+        )
     }
 
     pub fn link(self, name: &str, target: &str) -> Self {
-        self.raw(EntryType::Link, name.as_bytes(), target.as_bytes(), b"", |_| {})
+        self.raw(
+            EntryType::Link,
+            name.as_bytes(),
+            target.as_bytes(),
+            b"",
+            |_| {},
+        )
     }
 
     pub fn device(self, kind: EntryType, name: &str, major: u32, minor: u32) -> Self {
@@ -98,7 +145,9 @@ impl LayerBuilder {
 
     /// Records for the entry that follows.
     pub fn pax(mut self, records: &[(&str, &[u8])]) -> Self {
-        self.tar.append_pax_extensions(records.iter().copied()).unwrap();
+        self.tar
+            .append_pax_extensions(records.iter().copied())
+            .unwrap();
         self
     }
 
@@ -114,7 +163,11 @@ pub fn gnu_tar(folder: &std::path::Path, options: &[&str]) -> Vec<u8> {
         .args(["--numeric-owner", "-C", folder.to_str().unwrap(), "-c", "."])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 

@@ -11,7 +11,10 @@ use std::process::Command;
 
 /// Runs a program that has to succeed.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).output().unwrap_or_else(|err| panic!("{program}: {err}"));
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .unwrap_or_else(|err| panic!("{program}: {err}"));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}: {stderr}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -31,7 +34,10 @@ pub fn is_root(test: &str) -> bool {
 }
 
 pub fn tempdir() -> tempfile::TempDir {
-    tempfile::Builder::new().prefix("rvm-images-test-").tempdir().unwrap()
+    tempfile::Builder::new()
+        .prefix("rvm-images-test-")
+        .tempdir()
+        .unwrap()
 }
 
 /// The text of an error with all its causes, as the command line shows it.

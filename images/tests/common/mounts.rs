@@ -17,12 +17,18 @@ pub struct Mounts {
 impl Mounts {
     pub fn new(folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
-        Self { folder: folder.to_owned(), mounted: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            mounted: Vec::new(),
+        }
     }
 
     pub fn erofs(&mut self, image: &Path) -> PathBuf {
         let at = self.point();
-        run("mount", &["-t", "erofs", "-o", "loop,ro", str(image), str(&at)]);
+        run(
+            "mount",
+            &["-t", "erofs", "-o", "loop,ro", str(image), str(&at)],
+        );
         self.mounted.push(at.clone());
         at
     }
@@ -35,13 +41,26 @@ impl Mounts {
         lower.push(empty);
         let at = self.point();
         let lower: Vec<&str> = lower.iter().map(|path| str(path)).collect();
-        run("mount", &["-t", "overlay", "-o", &format!("ro,lowerdir={}", lower.join(":")), "overlay", str(&at)]);
+        run(
+            "mount",
+            &[
+                "-t",
+                "overlay",
+                "-o",
+                &format!("ro,lowerdir={}", lower.join(":")),
+                "overlay",
+                str(&at),
+            ],
+        );
         self.mounted.push(at.clone());
         at
     }
 
     fn point(&self) -> PathBuf {
-        let at = (0..).map(|i| self.folder.join(i.to_string())).find(|at| !at.exists()).unwrap();
+        let at = (0..)
+            .map(|i| self.folder.join(i.to_string()))
+            .find(|at| !at.exists())
+            .unwrap();
         fs::create_dir(&at).unwrap();
         at
     }
@@ -50,7 +69,10 @@ impl Mounts {
 impl Drop for Mounts {
     fn drop(&mut self) {
         for at in self.mounted.iter().rev() {
-            let gone = Command::new("umount").arg(at).status().is_ok_and(|status| status.success());
+            let gone = Command::new("umount")
+                .arg(at)
+                .status()
+                .is_ok_and(|status| status.success());
             if !gone {
                 let _ = Command::new("umount").arg("-l").arg(at).status();
             }

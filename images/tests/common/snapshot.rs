@@ -17,12 +17,22 @@ pub fn snapshot(root: &Path, dir_times: bool) -> Snapshot {
     let mut snapshot = Snapshot::new();
     let mut todo = vec![root.to_owned()];
     while let Some(path) = todo.pop() {
-        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().escape_ascii().to_string();
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .as_os_str()
+            .as_bytes()
+            .escape_ascii()
+            .to_string();
         let meta = fs::symlink_metadata(&path).unwrap();
         let kind = meta.file_type();
         let mut line = format!("{:o} {}:{}", meta.mode(), meta.uid(), meta.gid());
         if kind.is_dir() {
-            todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            todo.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
         } else {
             line += &format!(" links {} size {}", meta.nlink(), meta.size());
         }
@@ -32,9 +42,20 @@ pub fn snapshot(root: &Path, dir_times: bool) -> Snapshot {
         if kind.is_file() {
             line += &format!(" {}", content(&path));
         } else if kind.is_symlink() {
-            line += &format!(" -> {}", fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii());
+            line += &format!(
+                " -> {}",
+                fs::read_link(&path)
+                    .unwrap()
+                    .as_os_str()
+                    .as_bytes()
+                    .escape_ascii()
+            );
         } else if kind.is_char_device() || kind.is_block_device() {
-            line += &format!(" {}:{}", rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+            line += &format!(
+                " {}:{}",
+                rustix::fs::major(meta.rdev()),
+                rustix::fs::minor(meta.rdev())
+            );
         }
         for (name, value) in xattrs(&path) {
             line += &format!(" {name}={}", value.escape_ascii());
@@ -66,7 +87,11 @@ fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
 /// Fails with the paths that differ, not with both trees.
 pub fn assert_same(ours: &Snapshot, theirs: &Snapshot) {
     let mut report = String::new();
-    for path in ours.keys().chain(theirs.keys()).collect::<std::collections::BTreeSet<_>>() {
+    for path in ours
+        .keys()
+        .chain(theirs.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+    {
         let (a, b) = (ours.get(path), theirs.get(path));
         if a != b {
             report += &format!("/{path}\n  ours:   {}\n  theirs: {}\n", show(a), show(b));
