@@ -1,0 +1,17 @@
+//! What issue and manual promise, each promise tried on real microVMs and judged by other people's tools.
+
+mod bad_input;
+mod container_defaults;
+mod crashes;
+mod damaged_images;
+mod image_config;
+mod kernel_config;
+mod leaves_nothing;
+mod lifecycle;
+mod load;
+mod network;
+mod run;
+mod signals;
+mod streams;
+mod support;
+mod terminal;
