@@ -25,7 +25,10 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { kind: FailureKind::Other, message: crate::console::chain(&error) }
+        Self {
+            kind: FailureKind::Other,
+            message: crate::console::chain(&error),
+        }
     }
 }
 
@@ -45,7 +48,11 @@ impl Cgroup {
         fs::create_dir(&path).map_err(unmade)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, &path, flags, Mode::empty()).map_err(|e| unmade(e.into()))?;
-        let group = Self { path, folder, oom_kills: 0 };
+        let group = Self {
+            path,
+            folder,
+            oom_kills: 0,
+        };
         if let Err(e) = group.limit(resources) {
             group.remove();
             return Err(e);
@@ -107,7 +114,9 @@ impl Cgroup {
 
 fn value(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|number| number.trim().parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))
+        .and_then(|number| number.trim().parse().ok())
 }
 
 /// Lets the groups above `path` pass on every controller there is.
@@ -115,10 +124,18 @@ fn enable_controllers(path: &Path) -> io::Result<()> {
     let available = fs::read_to_string(Path::new(HIERARCHY).join("cgroup.controllers"))?;
     let wanted: Vec<String> = ["cpu", "cpuset", "io", "memory", "pids"]
         .into_iter()
-        .filter(|name| available.split_whitespace().any(|controller| controller == *name))
+        .filter(|name| {
+            available
+                .split_whitespace()
+                .any(|controller| controller == *name)
+        })
         .map(|name| format!("+{name}"))
         .collect();
-    let mut above: Vec<&Path> = path.ancestors().skip(1).take_while(|folder| folder.starts_with(HIERARCHY)).collect();
+    let mut above: Vec<&Path> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| folder.starts_with(HIERARCHY))
+        .collect();
     above.reverse();
     for folder in above {
         fs::create_dir_all(folder)?;
@@ -133,14 +150,22 @@ fn enable_controllers(path: &Path) -> io::Result<()> {
 fn limits(resources: &Resources) -> Vec<(String, String)> {
     let mut list = Vec::new();
     let mut add = |file: &str, value: String| list.push((file.to_owned(), value));
-    let amount = |value: i64| if value < 0 { "max".to_owned() } else { value.to_string() };
+    let amount = |value: i64| {
+        if value < 0 {
+            "max".to_owned()
+        } else {
+            value.to_string()
+        }
+    };
     if let Some(memory) = &resources.memory {
         if let Some(limit) = memory.limit {
             add("memory.max", amount(limit));
         }
         // The specification counts memory in; version 2 does not.
         match (memory.swap, memory.limit) {
-            (Some(swap), Some(limit)) if swap >= 0 && limit >= 0 => add("memory.swap.max", (swap - limit).max(0).to_string()),
+            (Some(swap), Some(limit)) if swap >= 0 && limit >= 0 => {
+                add("memory.swap.max", (swap - limit).max(0).to_string())
+            }
             (Some(-1), _) => add("memory.swap.max", "max".into()),
             _ => {}
         }
@@ -150,12 +175,21 @@ fn limits(resources: &Resources) -> Vec<(String, String)> {
     }
     if let Some(cpu) = &resources.cpu {
         if cpu.quota.is_some() || cpu.period.is_some() {
-            let quota = cpu.quota.filter(|quota| *quota > 0).map_or("max".to_owned(), |quota| quota.to_string());
-            add("cpu.max", format!("{quota} {}", cpu.period.unwrap_or(100_000)));
+            let quota = cpu
+                .quota
+                .filter(|quota| *quota > 0)
+                .map_or("max".to_owned(), |quota| quota.to_string());
+            add(
+                "cpu.max",
+                format!("{quota} {}", cpu.period.unwrap_or(100_000)),
+            );
         }
         if let Some(shares) = cpu.shares.filter(|shares| *shares > 0) {
             // 2 to 262144 becomes 1 to 10000.
-            add("cpu.weight", (1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142).to_string());
+            add(
+                "cpu.weight",
+                (1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142).to_string(),
+            );
         }
         if let Some(cpus) = cpu.cpus.as_ref().filter(|text| !text.is_empty()) {
             add("cpuset.cpus", cpus.clone());
@@ -164,10 +198,19 @@ fn limits(resources: &Resources) -> Vec<(String, String)> {
             add("cpuset.mems", nodes.clone());
         }
     }
-    if let Some(limit) = resources.pids.as_ref().and_then(|pids| pids.limit).filter(|limit| *limit != 0) {
+    if let Some(limit) = resources
+        .pids
+        .as_ref()
+        .and_then(|pids| pids.limit)
+        .filter(|limit| *limit != 0)
+    {
         add("pids.max", amount(limit));
     }
-    for (file, value) in resources.unified.iter().filter(|(file, _)| !file.contains('/')) {
+    for (file, value) in resources
+        .unified
+        .iter()
+        .filter(|(file, _)| !file.contains('/'))
+    {
         add(file, value.clone());
     }
     list
@@ -185,8 +228,18 @@ mod tests {
         });
         let mut list = limits(&serde_json::from_value(resources).expect("resources"));
         list.sort();
-        let text: Vec<String> = list.iter().map(|(file, value)| format!("{file}={value}")).collect();
-        let expected = ["cpu.max=150000 100000", "cpu.weight=39", "memory.high=900", "memory.max=1000", "memory.swap.max=500", "pids.max=max"];
+        let text: Vec<String> = list
+            .iter()
+            .map(|(file, value)| format!("{file}={value}"))
+            .collect();
+        let expected = [
+            "cpu.max=150000 100000",
+            "cpu.weight=39",
+            "memory.high=900",
+            "memory.max=1000",
+            "memory.swap.max=500",
+            "pids.max=max",
+        ];
         assert_eq!(text, expected);
     }
 }

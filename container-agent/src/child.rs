@@ -34,7 +34,11 @@ impl Children {
         }
         // SAFETY: signalfd has just made this descriptor.
         let signals = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { signals: Some(signals), watched: None, ended: VecDeque::new() })
+        Ok(Self {
+            signals: Some(signals),
+            watched: None,
+            ended: VecDeque::new(),
+        })
     }
 
     /// Reports SIGCHLD as an event of `id`.
@@ -58,7 +62,9 @@ impl Children {
 
     /// The next child that has ended.
     pub fn next_ended(&mut self) -> Option<(i32, ExitStatus)> {
-        self.ended.pop_front().or_else(|| wait_any(WaitOptions::NOHANG))
+        self.ended
+            .pop_front()
+            .or_else(|| wait_any(WaitOptions::NOHANG))
     }
 
     /// Waits until the child `pid` has ended, or nobody is left to wait for; the others that end meanwhile are kept for

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use rvm_agent_protocol::frame::{self, HEADER_LEN, MAX_CHUNK};
 use rvm_agent_protocol::Kind;
+use rvm_agent_protocol::frame::{self, HEADER_LEN, MAX_CHUNK};
 
 use crate::poll::{Poll, Role, Watched};
 
@@ -39,7 +39,15 @@ impl Connection {
     pub fn new(poll: &Poll, socket: OwnedFd, id: u32) -> io::Result<Self> {
         let mut socket = Watched::new(poll, socket, id, Role::Connection);
         socket.want_read(true)?;
-        Ok(Self { socket, input: Vec::new(), output: Vec::new(), sent: 0, ended: false, closing: false, stream: None })
+        Ok(Self {
+            socket,
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            ended: false,
+            closing: false,
+            stream: None,
+        })
     }
 
     /// Reads what is there, without waiting.
@@ -119,7 +127,11 @@ impl Connection {
     /// Sends what the socket takes.
     pub fn flush(&mut self) -> io::Result<()> {
         while self.sent < self.output.len() {
-            match rustix::net::send(&self.socket, &self.output[self.sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match rustix::net::send(
+                &self.socket,
+                &self.output[self.sent..],
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            ) {
                 Ok(n) => self.sent += n,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -154,12 +166,19 @@ impl Connection {
     /// Waits until all is sent and the host has closed its end; a few tenths of a second at most.
     pub fn finish(mut self) {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let patience = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        let patience = Timespec {
+            tv_sec: 0,
+            tv_nsec: 200_000_000,
+        };
         for _ in 0..16 {
             if self.flush().is_err() {
                 return;
             }
-            let waits = if self.output.is_empty() { PollFlags::IN } else { PollFlags::OUT };
+            let waits = if self.output.is_empty() {
+                PollFlags::IN
+            } else {
+                PollFlags::OUT
+            };
             if poll(&mut [PollFd::new(&self.socket, waits)], Some(&patience)) != Ok(1) {
                 return;
             }

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rvm_agent_protocol::{CONTAINERS_DIR, CreateOf, ExecOf, ExitStatus, Failure, FailureKind, File};
+use rvm_agent_protocol::{
+    CONTAINERS_DIR, CreateOf, ExecOf, ExitStatus, Failure, FailureKind, File,
+};
 
 use crate::cgroup::Cgroup;
 use crate::child::Children;
 use crate::inside::Inside;
 use crate::rootfs::{Root, remove_folder};
-use crate::runtime::{self, Streams, Waiting};
+use crate::runtime::{self, Waiting};
 use crate::spec::{Process, Spec};
-use crate::stdio;
+use crate::stdio::Plan;
 use crate::stream::Ends;
 use crate::user;
 
@@ -54,7 +55,8 @@ impl Containers {
             return Err(other(format!("the container {id} exists already")));
         }
         let folder = Path::new(CONTAINERS_DIR).join(&id);
-        fs::create_dir(&folder).map_err(|e| other(format!("the container's folder could not be made: {e}")))?;
+        fs::create_dir(&folder)
+            .map_err(|e| other(format!("the container's folder could not be made: {e}")))?;
         let made = write_files(&folder, &request.files)
             .and_then(|()| Ok(Root::mount(&folder, &request.rootfs)?))
             .and_then(|root| self.build(request, root));
@@ -66,10 +68,26 @@ impl Containers {
 
     fn build(&mut self, request: Create, mut root: Root) -> Result<(i32, Ends), Failure> {
         match make(request, &root) {
-            Ok(Made { id, spec, process, ends, cgroup }) => {
+            Ok(Made {
+                id,
+                spec,
+                process,
+                ends,
+                cgroup,
+            }) => {
                 let pid = process.pid();
                 let phase = Phase::Created(process);
-                self.list.insert(id, Container { pid, stream: 0, phase, spec, root, cgroup });
+                self.list.insert(
+                    id,
+                    Container {
+                        pid,
+                        stream: 0,
+                        phase,
+                        spec,
+                        root,
+                        cgroup,
+                    },
+                );
                 Ok((pid, ends))
             }
             Err(failure) => {
@@ -88,7 +106,10 @@ impl Containers {
 
     /// The stream of a container's first process.
     pub fn stream(&self, id: &str) -> Result<u32, Failure> {
-        self.list.get(id).map(|c| c.stream).ok_or_else(|| no_container(id))
+        self.list
+            .get(id)
+            .map(|c| c.stream)
+            .ok_or_else(|| no_container(id))
     }
 
     /// Lets a container's process become its command.
@@ -130,7 +151,11 @@ impl Containers {
                 _ => Err(io::Error::last_os_error()),
             }
         };
-        result.map_err(|e| other(format!("signal {signal} could not be sent to the container {id}: {e}")))
+        result.map_err(|e| {
+            other(format!(
+                "signal {signal} could not be sent to the container {id}: {e}"
+            ))
+        })
     }
 
     /// Ends what is left of a container and forgets it.
@@ -196,18 +221,40 @@ struct Made {
 
 /// Turns a request into a specification of this guest's and makes the container's first process.
 fn make(request: Create, root: &Root) -> Result<Made, Failure> {
-    let Create { id, mut spec, user, stdin, .. } = request;
-    let inside = Inside::open(&root.path()).map_err(|e| other(format!("the root file system cannot be opened: {e}")))?;
+    let Create {
+        id,
+        mut spec,
+        user,
+        stdin,
+        ..
+    } = request;
+    let inside = Inside::open(&root.path())
+        .map_err(|e| other(format!("the root file system cannot be opened: {e}")))?;
     apply_user(&mut spec.process, &user, &inside)?;
     let folder = &spec.process.cwd;
-    inside.make_folder(folder).map_err(|e| other(format!("the working directory {} could not be made: {e}", folder.display())))?;
-    let streams = Plan::new(&spec.process, stdin)?;
-    let path = spec.linux.cgroups_path.clone().unwrap_or_else(|| PathBuf::from(&id));
+    inside.make_folder(folder).map_err(|e| {
+        other(format!(
+            "the working directory {} could not be made: {e}",
+            folder.display()
+        ))
+    })?;
+    let streams = Plan::new(&spec.process, stdin).map_err(stream_failure)?;
+    let path = spec
+        .linux
+        .cgroups_path
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(&id));
     let cgroup = Cgroup::make(&path, &spec.linux.resources)?;
     let made = runtime::create(&spec, &root.path(), cgroup.folder(), &streams.given)
-        .and_then(|process| Ok((process, streams.ends(stdin)?)));
+        .and_then(|process| Ok((process, streams.ends(stdin).map_err(stream_failure)?)));
     match made {
-        Ok((process, ends)) => Ok(Made { id, spec, process, ends, cgroup }),
+        Ok((process, ends)) => Ok(Made {
+            id,
+            spec,
+            process,
+            ends,
+            cgroup,
+        }),
         Err(failure) => {
             let _ = cgroup.signal(libc::SIGKILL);
             cgroup.remove();
@@ -218,48 +265,29 @@ fn make(request: Create, root: &Root) -> Result<Made, Failure> {
 
 /// Starts a process in a container.
 fn add_process(request: Exec, container: &Container) -> Result<(i32, Ends), Failure> {
-    let Exec { mut process, user, stdin, .. } = request;
+    let Exec {
+        mut process,
+        user,
+        stdin,
+        ..
+    } = request;
     let root = PathBuf::from(format!("/proc/{}/root", container.pid));
-    let inside = Inside::open(&root).map_err(|e| other(format!("the container's root cannot be opened: {e}")))?;
+    let inside = Inside::open(&root)
+        .map_err(|e| other(format!("the container's root cannot be opened: {e}")))?;
     apply_user(&mut process, &user, &inside)?;
-    let streams = Plan::new(&process, stdin)?;
+    let streams = Plan::new(&process, stdin).map_err(stream_failure)?;
     let cgroup = container.cgroup.folder();
-    let waiting = runtime::join(&process, &container.spec, container.pid, cgroup, &streams.given)?;
+    let waiting = runtime::join(
+        &process,
+        &container.spec,
+        container.pid,
+        cgroup,
+        &streams.given,
+    )?;
     let pid = waiting.pid();
-    let ends = streams.ends(stdin)?;
+    let ends = streams.ends(stdin).map_err(stream_failure)?;
     waiting.start()?;
     Ok((pid, ends))
-}
-
-/// The standard streams of a process that does not exist yet.
-struct Plan {
-    given: Streams,
-    ours: Ours,
-}
-
-enum Ours {
-    Pipes(Ends),
-    Terminal(OwnedFd),
-}
-
-impl Plan {
-    fn new(process: &Process, stdin: bool) -> Result<Self, Failure> {
-        let plan = if process.terminal {
-            stdio::console_sockets().map(|(ours, theirs)| (Streams::Terminal(theirs), Ours::Terminal(ours)))
-        } else {
-            stdio::pipes(stdin, process.user.uid).map(|(ours, given)| (Streams::Pipes(given), Ours::Pipes(ours)))
-        };
-        let (given, ours) = plan.map_err(stream_failure)?;
-        Ok(Self { given, ours })
-    }
-
-    /// The agent's ends, once the process has been made.
-    fn ends(self, stdin: bool) -> Result<Ends, Failure> {
-        match self.ours {
-            Ours::Pipes(ends) => Ok(ends),
-            Ours::Terminal(socket) => stdio::terminal(&socket, stdin).map_err(stream_failure),
-        }
-    }
 }
 
 /// Sets what depends on the image's users: numbers, groups and the home folder.
@@ -267,15 +295,31 @@ fn apply_user(process: &mut Process, text: &str, inside: &Inside) -> Result<(), 
     let given = &mut process.user;
     let numbers = format!("{}:{}", given.uid, given.gid);
     // Without a text, the numbers of the specification count; of both being 0 it is as if nothing was said.
-    let text = if text.is_empty() && numbers != "0:0" { numbers.as_str() } else { text };
-    let user = user::resolve(text, &inside.text("/etc/passwd"), &inside.text("/etc/group"))?;
+    let text = if text.is_empty() && numbers != "0:0" {
+        numbers.as_str()
+    } else {
+        text
+    };
+    let user = user::resolve(
+        text,
+        &inside.text("/etc/passwd"),
+        &inside.text("/etc/group"),
+    )?;
     let mut groups = user.groups;
-    groups.extend(given.additional_gids.iter().filter(|gid| !groups.contains(gid)).collect::<Vec<_>>());
+    groups.extend(
+        given
+            .additional_gids
+            .iter()
+            .filter(|gid| !groups.contains(gid))
+            .collect::<Vec<_>>(),
+    );
     given.uid = user.uid;
     given.gid = user.gid;
     given.additional_gids = groups;
     if process.variable("HOME").is_none_or(str::is_empty) {
-        process.env.retain(|assignment| !assignment.starts_with("HOME="));
+        process
+            .env
+            .retain(|assignment| !assignment.starts_with("HOME="));
         process.env.push(format!("HOME={}", user.home));
     }
     Ok(())
@@ -285,7 +329,10 @@ fn write_files(folder: &Path, files: &[File]) -> Result<(), Failure> {
     for file in files {
         check_name("file name", &file.name)?;
         let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true).mode(file.mode & 0o7777);
+        options
+            .write(true)
+            .create_new(true)
+            .mode(file.mode & 0o7777);
         options
             .open(folder.join(&file.name))
             .and_then(|mut to| io::Write::write_all(&mut to, file.content.as_bytes()))
@@ -298,7 +345,9 @@ fn write_files(folder: &Path, files: &[File]) -> Result<(), Failure> {
 fn check_name(what: &str, name: &str) -> Result<(), Failure> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.+-".contains(c);
     if name.is_empty() || name.len() > 255 || name.starts_with('.') || !name.chars().all(allowed) {
-        return Err(other(format!("{what} {name:?}: letters, digits and _.+- only, not beginning with a dot")));
+        return Err(other(format!(
+            "{what} {name:?}: letters, digits and _.+- only, not beginning with a dot"
+        )));
     }
     Ok(())
 }
@@ -314,13 +363,22 @@ fn stream_failure(error: io::Error) -> Failure {
 }
 
 fn no_container(id: &str) -> Failure {
-    Failure { kind: FailureKind::NoSuchContainer, message: format!("no container {id}") }
+    Failure {
+        kind: FailureKind::NoSuchContainer,
+        message: format!("no container {id}"),
+    }
 }
 
 fn not_in_state(id: &str, state: &str) -> Failure {
-    Failure { kind: FailureKind::NoSuchContainer, message: format!("the container {id} is not {state}") }
+    Failure {
+        kind: FailureKind::NoSuchContainer,
+        message: format!("the container {id} is not {state}"),
+    }
 }
 
 fn other(message: String) -> Failure {
-    Failure { kind: FailureKind::Other, message }
+    Failure {
+        kind: FailureKind::Other,
+        message,
+    }
 }

@@ -44,7 +44,10 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { kind: FailureKind::Other, message: crate::console::chain(&error) }
+        Self {
+            kind: FailureKind::Other,
+            message: crate::console::chain(&error),
+        }
     }
 }
 
@@ -58,7 +61,11 @@ pub struct Guest {
 impl Guest {
     /// A guest with nothing set up. On a `borrowed` machine, under test, nothing of it is changed.
     pub fn new(borrowed: bool) -> Self {
-        Self { mounted: false, network: network::State::default(), borrowed }
+        Self {
+            mounted: false,
+            network: network::State::default(),
+            borrowed,
+        }
     }
 
     /// Mounts what containers need, once.
@@ -94,7 +101,8 @@ impl Guest {
             reseed(&guest.entropy).map_err(Error::Entropy)?;
         }
         if !guest.hostname.is_empty() {
-            rustix::system::sethostname(guest.hostname.as_bytes()).map_err(|e| Error::Hostname(e.into()))?;
+            rustix::system::sethostname(guest.hostname.as_bytes())
+                .map_err(|e| Error::Hostname(e.into()))?;
         }
         self.network.apply(guest.network.as_ref())?;
         for (name, value) in &guest.sysctls {
@@ -143,7 +151,11 @@ fn set_clock(time_ns: u64) -> Result<(), Errno> {
 fn reseed(bytes: &[u8]) -> io::Result<()> {
     const RNDADDENTROPY: libc::c_ulong = 0x4008_5203;
     const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
-    let random = rustix::fs::open("/dev/random", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let random = rustix::fs::open(
+        "/dev/random",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     // struct rand_pool_info: the entropy in bits, the length in bytes, the bytes.
     let mut pool = Vec::with_capacity(2 * mem::size_of::<i32>() + bytes.len());
     pool.extend_from_slice(&(bytes.len() as i32 * 8).to_ne_bytes());
@@ -155,7 +167,11 @@ fn reseed(bytes: &[u8]) -> io::Result<()> {
         libc::ioctl(random.as_raw_fd(), RNDADDENTROPY, pool.as_ptr()) < 0
             || libc::ioctl(random.as_raw_fd(), RNDRESEEDCRNG) < 0
     };
-    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if failed {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Sets a parameter, given as sysctl(8) has it: dots separate, and a slash stands for a dot in a name.
@@ -167,5 +183,8 @@ pub fn set_parameter(name: &str, value: &str) -> io::Result<()> {
         }
         path.push(part.replace('/', "."));
     }
-    fs::OpenOptions::new().write(true).open(path).and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
 }

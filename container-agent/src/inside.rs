@@ -55,7 +55,13 @@ impl Inside {
     }
 
     fn resolve(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)
+        openat2(
+            &self.0,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        )
     }
 }
 
@@ -90,7 +96,11 @@ mod tests {
         fs::create_dir_all(folder.path().join("etc/real")).expect("a folder");
         fs::write(folder.path().join("etc/real/passwd"), "inside").expect("a file");
         symlink("/etc/real/passwd", folder.path().join("etc/passwd")).expect("a link");
-        symlink("../../../../../../../../../etc/hostname", folder.path().join("etc/group")).expect("a link");
+        symlink(
+            "../../../../../../../../../etc/hostname",
+            folder.path().join("etc/group"),
+        )
+        .expect("a link");
         assert_eq!(inside.text("/etc/passwd"), "inside");
         assert_eq!(inside.text("/etc/group"), "");
     }
@@ -100,7 +110,9 @@ mod tests {
         let (folder, inside) = root();
         fs::create_dir(folder.path().join("data")).expect("a folder");
         symlink("/data", folder.path().join("link")).expect("a link");
-        inside.make_folder(Path::new("/link/../link/a/b")).expect("made");
+        inside
+            .make_folder(Path::new("/link/../link/a/b"))
+            .expect("made");
         assert!(folder.path().join("data/a/b").is_dir());
         fs::write(folder.path().join("file"), "").expect("a file");
         assert!(inside.make_folder(Path::new("/file/x")).is_err());

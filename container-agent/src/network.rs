@@ -32,14 +32,26 @@ impl State {
         if self.loopback && self.network.as_ref() == wanted {
             return Ok(());
         }
-        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-            .map_err(|e| Error::Step("a socket", "the network", e.into()))?;
+        let socket = rustix::net::socket_with(
+            AddressFamily::INET,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|e| Error::Step("a socket", "the network", e.into()))?;
         if !self.loopback {
             // The kernel gives loopback its address when it comes up.
-            Interface { socket: &socket, name: "lo" }.set_up(true)?;
+            Interface {
+                socket: &socket,
+                name: "lo",
+            }
+            .set_up(true)?;
             self.loopback = true;
         }
-        let ethernet = Interface { socket: &socket, name: "eth0" };
+        let ethernet = Interface {
+            socket: &socket,
+            name: "eth0",
+        };
         if self.network.take().is_some() {
             // Takes the old routes along.
             ethernet.set_up(false)?;
@@ -64,9 +76,15 @@ impl Interface<'_> {
             prefix @ 1..=32 => u32::MAX << (32 - prefix),
             prefix => return Err(Error::Prefix(prefix)),
         };
-        self.request("the packet size", libc::SIOCSIFMTU, |r| r.ifr_ifru.ifru_mtu = network.mtu as i32)?;
-        self.request("the address", libc::SIOCSIFADDR, |r| r.ifr_ifru.ifru_addr = socket_address(network.address))?;
-        self.request("the mask", libc::SIOCSIFNETMASK, |r| r.ifr_ifru.ifru_netmask = socket_address(mask.into()))?;
+        self.request("the packet size", libc::SIOCSIFMTU, |r| {
+            r.ifr_ifru.ifru_mtu = network.mtu as i32
+        })?;
+        self.request("the address", libc::SIOCSIFADDR, |r| {
+            r.ifr_ifru.ifru_addr = socket_address(network.address)
+        })?;
+        self.request("the mask", libc::SIOCSIFNETMASK, |r| {
+            r.ifr_ifru.ifru_netmask = socket_address(mask.into())
+        })?;
         self.set_up(true)?;
         // SAFETY: rtentry is plain integers, addresses and a pointer that may be null.
         let mut route: libc::rtentry = unsafe { mem::zeroed() };
@@ -79,10 +97,17 @@ impl Interface<'_> {
 
     fn set_up(&self, up: bool) -> Result<(), Error> {
         let flags = if up { libc::IFF_UP as i16 } else { 0 };
-        self.request("the state", libc::SIOCSIFFLAGS, |r| r.ifr_ifru.ifru_flags = flags)
+        self.request("the state", libc::SIOCSIFFLAGS, |r| {
+            r.ifr_ifru.ifru_flags = flags
+        })
     }
 
-    fn request(&self, what: &'static str, call: libc::c_ulong, fill: impl FnOnce(&mut libc::ifreq)) -> Result<(), Error> {
+    fn request(
+        &self,
+        what: &'static str,
+        call: libc::c_ulong,
+        fill: impl FnOnce(&mut libc::ifreq),
+    ) -> Result<(), Error> {
         // SAFETY: ifreq is a name and a union of plain data.
         let mut request: libc::ifreq = unsafe { mem::zeroed() };
         for (to, from) in request.ifr_name.iter_mut().zip(self.name.bytes()) {
@@ -92,7 +117,12 @@ impl Interface<'_> {
         self.ioctl(what, call, &mut request)
     }
 
-    fn ioctl<T>(&self, what: &'static str, call: libc::c_ulong, argument: &mut T) -> Result<(), Error> {
+    fn ioctl<T>(
+        &self,
+        what: &'static str,
+        call: libc::c_ulong,
+        argument: &mut T,
+    ) -> Result<(), Error> {
         // SAFETY: every call above passes the structure that its request takes, alive and zero-terminated.
         if unsafe { libc::ioctl(self.socket.as_raw_fd(), call, &raw mut *argument) } < 0 {
             return Err(Error::Step(what, self.name, io::Error::last_os_error()));
@@ -107,5 +137,8 @@ fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
     for (to, from) in data[2..6].iter_mut().zip(address.octets()) {
         *to = from as libc::c_char;
     }
-    libc::sockaddr { sa_family: libc::AF_INET as libc::sa_family_t, sa_data: data }
+    libc::sockaddr {
+        sa_family: libc::AF_INET as libc::sa_family_t,
+        sa_data: data,
+    }
 }

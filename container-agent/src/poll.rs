@@ -63,7 +63,11 @@ impl Poll {
             tv_nsec: i64::from(t.subsec_nanos()),
         });
         let mut ready = Vec::with_capacity(16);
-        match epoll::wait(&*self.0, rustix::buffer::spare_capacity(&mut ready), timeout.as_ref()) {
+        match epoll::wait(
+            &*self.0,
+            rustix::buffer::spare_capacity(&mut ready),
+            timeout.as_ref(),
+        ) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(e.into()),
         }
@@ -88,7 +92,12 @@ impl Watched {
     /// Takes a descriptor, which is not watched yet.
     pub fn new(poll: &Poll, fd: OwnedFd, id: u32, role: Role) -> Self {
         let data = epoll::EventData::new_u64(u64::from(id) << 8 | role as u64);
-        Self { fd, data, interest: epoll::EventFlags::empty(), poll: poll.clone() }
+        Self {
+            fd,
+            data,
+            interest: epoll::EventFlags::empty(),
+            poll: poll.clone(),
+        }
     }
 
     /// Watches for readability, for writability, both or nothing.

@@ -29,7 +29,10 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { kind: FailureKind::Other, message: crate::console::chain(&error) }
+        Self {
+            kind: FailureKind::Other,
+            message: crate::console::chain(&error),
+        }
     }
 }
 
@@ -46,7 +49,10 @@ const ROOTFS: &str = "rootfs";
 impl Root {
     /// Mounts `rootfs` below `folder`, which exists. Nothing stays mounted after an error.
     pub fn mount(folder: &Path, rootfs: &Rootfs) -> Result<Self, Error> {
-        let mut root = Self { folder: folder.to_owned(), mounted: Vec::new() };
+        let mut root = Self {
+            folder: folder.to_owned(),
+            mounted: Vec::new(),
+        };
         // From inside the folder all names are short: those of a hundred layers fit into the one page of mount options.
         let result = enter(folder).and_then(|()| root.mount_here(rootfs));
         let back = enter(Path::new("/"));
@@ -98,8 +104,14 @@ impl Root {
         make_folder(ROOTFS)?;
         let _ = write!(options, ",upperdir={upper},workdir={work}\0");
         let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
-        mount("overlay", ROOTFS, "overlay", MountFlags::empty(), Some(options))
-            .map_err(|e| Error::Overlay(rootfs.layers.len(), e.into()))?;
+        mount(
+            "overlay",
+            ROOTFS,
+            "overlay",
+            MountFlags::empty(),
+            Some(options),
+        )
+        .map_err(|e| Error::Overlay(rootfs.layers.len(), e.into()))?;
         self.mounted.push(ROOTFS.to_owned());
         Ok(())
     }
@@ -120,16 +132,29 @@ fn mount_layer(device: &str, target: &str) -> Result<(), Errno> {
 fn mount_writable(writable: &Writable) -> Result<(), Error> {
     match writable {
         Writable::Tmpfs { size } => {
-            let size = size.map(|bytes| format!(",size={bytes}")).unwrap_or_default();
+            let size = size
+                .map(|bytes| format!(",size={bytes}"))
+                .unwrap_or_default();
             let options = format!("mode=0755{size}\0");
-            let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
-            mount("tmpfs", WRITABLE, "tmpfs", MountFlags::empty(), Some(options))
-                .map_err(|e| Error::Writable("memory".into(), e.into()))
+            let options =
+                std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
+            mount(
+                "tmpfs",
+                WRITABLE,
+                "tmpfs",
+                MountFlags::empty(),
+                Some(options),
+            )
+            .map_err(|e| Error::Writable("memory".into(), e.into()))
         }
-        Writable::Disk { device } => {
-            mount(device.as_str(), WRITABLE, "ext4", MountFlags::NOATIME, None::<&std::ffi::CStr>)
-                .map_err(|e| Error::Writable(device.clone(), e.into()))
-        }
+        Writable::Disk { device } => mount(
+            device.as_str(),
+            WRITABLE,
+            "ext4",
+            MountFlags::NOATIME,
+            None::<&std::ffi::CStr>,
+        )
+        .map_err(|e| Error::Writable(device.clone(), e.into())),
     }
 }
 

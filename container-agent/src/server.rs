@@ -100,7 +100,9 @@ impl Server {
                 }
             }
             Role::Stdin => {
-                let Some(stream) = self.streams.get_mut(&id) else { return };
+                let Some(stream) = self.streams.get_mut(&id) else {
+                    return;
+                };
                 stream.write_stdin();
                 if let Some(connection) = stream.connection.filter(|_| !stream.is_fed()) {
                     self.serve(connection);
@@ -147,7 +149,10 @@ impl Server {
 
     fn serve_frames(&mut self, id: u32) -> Result<(), frame::Error> {
         while let Some(connection) = self.connections.get_mut(&id) {
-            let fed = connection.stream.and_then(|s| self.streams.get(&s)).is_some_and(Stream::is_fed);
+            let fed = connection
+                .stream
+                .and_then(|s| self.streams.get(&s))
+                .is_some_and(Stream::is_fed);
             connection.pause(fed)?;
             if fed {
                 break;
@@ -167,7 +172,8 @@ impl Server {
                     let window: WindowSize = serde_json::from_slice(&payload)?;
                     stream.resize(window)?;
                 }
-                (Kind::Stdin | Kind::StdinClosed | Kind::Resize, None) if connection.is_closing() => {}
+                (Kind::Stdin | Kind::StdinClosed | Kind::Resize, None)
+                    if connection.is_closing() => {}
                 (kind, _) => return Err(frame::Error::Kind(kind as u8)),
             }
         }
@@ -183,7 +189,8 @@ impl Server {
     }
 
     fn answer(&mut self, connection: u32, request: Request) -> Response {
-        self.try_answer(connection, request).unwrap_or_else(Response::Failed)
+        self.try_answer(connection, request)
+            .unwrap_or_else(Response::Failed)
     }
 
     fn try_answer(&mut self, connection: u32, request: Request) -> Result<Response, Failure> {
@@ -238,7 +245,12 @@ impl Server {
         Ok(Response::Ok)
     }
 
-    fn add_stream(&mut self, pid: i32, ends: crate::stream::Ends, origin: Origin) -> Result<u32, Failure> {
+    fn add_stream(
+        &mut self,
+        pid: i32,
+        ends: crate::stream::Ends,
+        origin: Origin,
+    ) -> Result<u32, Failure> {
         let id = self.id();
         let stream = Stream::new(&self.poll, ends, id, origin).map_err(other)?;
         self.streams.insert(id, stream);
@@ -247,7 +259,10 @@ impl Server {
     }
 
     fn attach(&mut self, stream: u32, connection: u32) -> Result<(), Failure> {
-        if let (Some(s), Some(c)) = (self.streams.get_mut(&stream), self.connections.get_mut(&connection)) {
+        if let (Some(s), Some(c)) = (
+            self.streams.get_mut(&stream),
+            self.connections.get_mut(&connection),
+        ) {
             s.connection = Some(connection);
             c.stream = Some(stream);
             s.run().map_err(other)?;
@@ -327,7 +342,10 @@ impl Server {
 
     fn expire(&mut self) {
         let now = Instant::now();
-        let expired = self.streams.iter().filter(|(_, s)| s.deadline().is_some_and(|t| t <= now));
+        let expired = self
+            .streams
+            .iter()
+            .filter(|(_, s)| s.deadline().is_some_and(|t| t <= now));
         for id in expired.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.pump(id);
         }
@@ -335,5 +353,8 @@ impl Server {
 }
 
 fn other(error: io::Error) -> Failure {
-    Failure { kind: FailureKind::Other, message: format!("standard streams could not be set up: {error}") }
+    Failure {
+        kind: FailureKind::Other,
+        message: format!("standard streams could not be set up: {error}"),
+    }
 }

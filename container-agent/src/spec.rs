@@ -53,7 +53,10 @@ impl Process {
     /// The value of an environment variable.
     pub fn variable(&self, name: &str) -> Option<&str> {
         let assignments = self.env.iter().filter_map(|text| text.split_once('='));
-        assignments.filter(|(n, _)| *n == name).map(|(_, value)| value).next_back()
+        assignments
+            .filter(|(n, _)| *n == name)
+            .map(|(_, value)| value)
+            .next_back()
     }
 }
 

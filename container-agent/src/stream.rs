@@ -71,7 +71,12 @@ impl Stream {
         let stdin = watch(ends.stdin, Role::Stdin)?;
         Ok(Self {
             origin,
-            stdin: stdin.map(|pipe| Input { pipe, pending: Vec::new(), written: 0, ends: false }),
+            stdin: stdin.map(|pipe| Input {
+                pipe,
+                pending: Vec::new(),
+                written: 0,
+                ends: false,
+            }),
             stdout: watch(ends.stdout, Role::Stdout)?,
             stderr: watch(ends.stderr, Role::Stderr)?,
             terminal: ends.terminal,
@@ -95,7 +100,12 @@ impl Stream {
         let Some(master) = self.stdout.as_ref().filter(|_| self.terminal) else {
             return Ok(());
         };
-        let size = rustix::termios::Winsize { ws_row: window.rows, ws_col: window.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: window.rows,
+            ws_col: window.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         Ok(rustix::termios::tcsetwinsize(master, size)?)
     }
 
@@ -121,7 +131,9 @@ impl Stream {
 
     /// Whether fed bytes still wait for the process, so that no more should be fed.
     pub fn is_fed(&self) -> bool {
-        self.stdin.as_ref().is_some_and(|stdin| stdin.written < stdin.pending.len())
+        self.stdin
+            .as_ref()
+            .is_some_and(|stdin| stdin.written < stdin.pending.len())
     }
 
     /// Writes what is pending for standard input as far as it goes.
@@ -171,9 +183,14 @@ impl Stream {
     ///
     /// Returns the exit status once the process has ended and its output is complete.
     pub fn pump(&mut self, mut connection: Option<&mut Connection>) -> Option<ExitStatus> {
-        let expired = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let expired = self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline);
         self.blocked = false;
-        for (kind, output) in [(Kind::Stdout, &mut self.stdout), (Kind::Stderr, &mut self.stderr)] {
+        for (kind, output) in [
+            (Kind::Stdout, &mut self.stdout),
+            (Kind::Stderr, &mut self.stderr),
+        ] {
             while let Some(pipe) = output {
                 let read = match &mut connection {
                     Some(connection) if connection.is_full() => {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
@@ -21,7 +21,13 @@ impl Transport {
     pub fn listen(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Vsock => {
-                let socket = vsock()?;
+                let mut socket = vsock()?;
+                while socket.as_raw_fd() <= libc::STDERR_FILENO {
+                    // Without a console the kernel opens no standard streams: hold their places, so that nothing that is
+                    // written to them ever goes to the host.
+                    let _ = socket.into_raw_fd();
+                    socket = vsock()?;
+                }
                 vsock_call(&socket, libc::VMADDR_CID_ANY, AGENT_PORT, libc::bind)?;
                 // SAFETY: listen only takes a descriptor, which `socket` keeps open.
                 check(unsafe { libc::listen(socket.as_raw_fd(), 16) })?;
@@ -46,12 +52,14 @@ impl Transport {
 
 fn vsock() -> io::Result<OwnedFd> {
     // SAFETY: socket takes no pointers.
-    let fd = check(unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
+    let fd =
+        check(unsafe { libc::socket(libc::AF_VSOCK, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: the call above has just made this descriptor, and nothing else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-type AddressCall = unsafe extern "C" fn(libc::c_int, *const libc::sockaddr, libc::socklen_t) -> libc::c_int;
+type AddressCall =
+    unsafe extern "C" fn(libc::c_int, *const libc::sockaddr, libc::socklen_t) -> libc::c_int;
 
 fn vsock_call(socket: &OwnedFd, cid: u32, port: u32, call: AddressCall) -> io::Result<()> {
     // SAFETY: sockaddr_vm is plain integers, for which zero is a value.
@@ -66,5 +74,9 @@ fn vsock_call(socket: &OwnedFd, cid: u32, port: u32, call: AddressCall) -> io::R
 }
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }

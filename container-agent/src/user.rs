@@ -20,7 +20,10 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { kind: FailureKind::UnknownUser, message: error.to_string() }
+        Self {
+            kind: FailureKind::UnknownUser,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -44,10 +47,13 @@ pub struct User {
 pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, Error> {
     let (user, wanted_group) = text.split_once(':').unwrap_or((text, ""));
     let number = parse(user);
-    let entry = passwd.lines().filter_map(Passwd::parse).find(|entry| match user {
-        "" => entry.uid == 0,
-        name => entry.name == name || Some(entry.uid) == number,
-    });
+    let entry = passwd
+        .lines()
+        .filter_map(Passwd::parse)
+        .find(|entry| match user {
+            "" => entry.uid == 0,
+            name => entry.name == name || Some(entry.uid) == number,
+        });
     let (uid, mut gid, home) = match (&entry, number) {
         (Some(entry), _) => (entry.uid, entry.gid, entry.home),
         (None, Some(uid)) => (uid, 0, ""),
@@ -59,11 +65,17 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, Error> {
     let mut supplementary = BTreeSet::new();
     if wanted_group.is_empty() {
         if let Some(Passwd { name, .. }) = entry {
-            supplementary.extend(groups.filter(|g| g.members.split(',').any(|m| m == name)).map(|g| g.gid));
+            supplementary.extend(
+                groups
+                    .filter(|g| g.members.split(',').any(|m| m == name))
+                    .map(|g| g.gid),
+            );
         }
     } else {
         let number = parse(wanted_group);
-        let mut found = groups.filter(|g| g.name == wanted_group || Some(g.gid) == number).map(|g| g.gid);
+        let mut found = groups
+            .filter(|g| g.name == wanted_group || Some(g.gid) == number)
+            .map(|g| g.gid);
         gid = match found.next().or(number) {
             Some(gid) => gid,
             None if is_number(wanted_group) => return Err(Error::Range),
@@ -74,7 +86,12 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, Error> {
     let groups = std::iter::once(gid).chain(supplementary).collect();
     // A process without a home is at the root.
     let home = if home.is_empty() { "/" } else { home }.to_owned();
-    Ok(User { uid, gid, groups, home })
+    Ok(User {
+        uid,
+        gid,
+        groups,
+        home,
+    })
 }
 
 struct Passwd<'a> {
@@ -87,10 +104,17 @@ struct Passwd<'a> {
 impl<'a> Passwd<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.trim().split(':');
-        let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
+        let name = fields
+            .next()
+            .filter(|name| !name.is_empty() && !name.starts_with('#'))?;
         let (_password, uid, gid) = (fields.next()?, fields.next()?, fields.next()?);
         let home = fields.nth(1).unwrap_or("");
-        Some(Self { name, uid: parse(uid)?, gid: parse(gid)?, home })
+        Some(Self {
+            name,
+            uid: parse(uid)?,
+            gid: parse(gid)?,
+            home,
+        })
     }
 }
 
@@ -103,14 +127,23 @@ struct Group<'a> {
 impl<'a> Group<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.trim().split(':');
-        let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with('#'))?;
+        let name = fields
+            .next()
+            .filter(|name| !name.is_empty() && !name.starts_with('#'))?;
         let (_password, gid) = (fields.next()?, fields.next()?);
-        Some(Self { name, gid: parse(gid)?, members: fields.next().unwrap_or("") })
+        Some(Self {
+            name,
+            gid: parse(gid)?,
+            members: fields.next().unwrap_or(""),
+        })
     }
 }
 
 fn parse(number: &str) -> Option<u32> {
-    number.parse::<i32>().ok().and_then(|n| u32::try_from(n).ok())
+    number
+        .parse::<i32>()
+        .ok()
+        .and_then(|n| u32::try_from(n).ok())
 }
 
 fn is_number(text: &str) -> bool {
@@ -124,7 +157,8 @@ mod tests {
 
     const PASSWD: &str = "# comment\nroot:x:0:0:root:/root:/bin/sh\nbad line\n\
         app:x:1000:1000:App:/home/app:/bin/sh\nwww-data:x:33:33::/var/www:/usr/sbin/nologin\n7:x:70:71::/seven:\n";
-    const GROUP: &str = "root:x:0:\nwheel:x:10:root,app\napp:x:1000:\nwww-data:x:33:\naudio:x:29:app\n";
+    const GROUP: &str =
+        "root:x:0:\nwheel:x:10:root,app\napp:x:1000:\nwww-data:x:33:\naudio:x:29:app\n";
 
     fn user(text: &str) -> Result<(u32, u32, Vec<u32>, String), Error> {
         resolve(text, PASSWD, GROUP).map(|u| (u.uid, u.gid, u.groups, u.home))
@@ -133,19 +167,31 @@ mod tests {
     #[test]
     fn nothing_is_root_with_the_groups_of_root() {
         assert_eq!(user(""), Ok((0, 0, vec![0, 10], "/root".into())));
-        assert_eq!(resolve("", "", "").map(|u| (u.uid, u.gid, u.home)), Ok((0, 0, "/".into())));
+        assert_eq!(
+            resolve("", "", "").map(|u| (u.uid, u.gid, u.home)),
+            Ok((0, 0, "/".into()))
+        );
     }
 
     #[test]
     fn a_name_brings_its_group_its_supplementary_groups_and_its_home() {
-        assert_eq!(user("app"), Ok((1000, 1000, vec![1000, 10, 29], "/home/app".into())));
+        assert_eq!(
+            user("app"),
+            Ok((1000, 1000, vec![1000, 10, 29], "/home/app".into()))
+        );
         assert_eq!(user("1000"), user("app"));
     }
 
     #[test]
     fn a_group_that_is_asked_for_is_the_only_one() {
-        assert_eq!(user("app:audio"), Ok((1000, 29, vec![29], "/home/app".into())));
-        assert_eq!(user("app:4242"), Ok((1000, 4242, vec![4242], "/home/app".into())));
+        assert_eq!(
+            user("app:audio"),
+            Ok((1000, 29, vec![29], "/home/app".into()))
+        );
+        assert_eq!(
+            user("app:4242"),
+            Ok((1000, 4242, vec![4242], "/home/app".into()))
+        );
         assert_eq!(user(":wheel"), Ok((0, 10, vec![10], "/root".into())));
     }
 

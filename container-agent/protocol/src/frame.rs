@@ -118,6 +118,10 @@ pub fn write(to: &mut impl Write, kind: Kind, payload: &[u8]) -> Result<(), Erro
 }
 
 /// Writes one frame whose payload is `value` as JSON.
-pub fn write_json(to: &mut impl Write, kind: Kind, value: &impl serde::Serialize) -> Result<(), Error> {
+pub fn write_json(
+    to: &mut impl Write,
+    kind: Kind,
+    value: &impl serde::Serialize,
+) -> Result<(), Error> {
     write(to, kind, &serde_json::to_vec(value)?)
 }

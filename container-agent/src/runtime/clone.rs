@@ -26,7 +26,13 @@ pub fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork>
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: without CLONE_VM this is a fork, and the agent has only this thread: the child may go on as the parent did.
-    match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, mem::size_of_val(&arguments)) } {
+    match unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            mem::size_of_val(&arguments),
+        )
+    } {
         0 => Ok(Fork::Child),
         pid if pid > 0 => Ok(Fork::Parent(pid as i32)),
         _ => Err(io::Error::last_os_error()),

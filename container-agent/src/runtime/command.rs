@@ -27,10 +27,17 @@ impl Command {
         let name = process.args.first().map_or("", String::as_str);
         let path = find(name, process.variable("PATH").unwrap_or(DEFAULT_PATH))?;
         let strings = |list: &[String]| -> Result<Vec<CString>, std::ffi::NulError> {
-            list.iter().map(|text| CString::new(text.as_bytes())).collect()
+            list.iter()
+                .map(|text| CString::new(text.as_bytes()))
+                .collect()
         };
-        let found = CString::new(path.as_os_str().as_bytes())
-            .and_then(|path| Ok(Self { path, arguments: strings(&process.args)?, environment: strings(&process.env)? }));
+        let found = CString::new(path.as_os_str().as_bytes()).and_then(|path| {
+            Ok(Self {
+                path,
+                arguments: strings(&process.args)?,
+                environment: strings(&process.env)?,
+            })
+        });
         found.map_err(|_| Failure {
             kind: FailureKind::CommandNotExecutable,
             message: format!("exec: {name:?}: an argument or a variable contains a zero byte"),
@@ -40,7 +47,11 @@ impl Command {
     /// Becomes the command. Returns only why it could not.
     pub fn execute(&self) -> Failure {
         let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-            strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+            strings
+                .iter()
+                .map(|s| s.as_ptr())
+                .chain([std::ptr::null()])
+                .collect()
         };
         let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
         crate::child::unblock_signals();
@@ -51,7 +62,10 @@ impl Command {
             io::ErrorKind::NotFound => FailureKind::CommandNotFound,
             _ => FailureKind::CommandNotExecutable,
         };
-        Failure { kind, message: format!("exec {}: {}", self.path.to_string_lossy(), reason(&error)) }
+        Failure {
+            kind,
+            message: format!("exec {}: {}", self.path.to_string_lossy(), reason(&error)),
+        }
     }
 }
 
@@ -70,8 +84,12 @@ fn find(name: &str, search: &str) -> Result<PathBuf, Failure> {
             }),
         };
     }
-    let candidates = search.split(':').map(|folder| Path::new(if folder.is_empty() { "." } else { folder }).join(name));
-    let found = Some(name).filter(|name| !name.is_empty()).and_then(|_| candidates.into_iter().find(|p| check(p).is_ok()));
+    let candidates = search
+        .split(':')
+        .map(|folder| Path::new(if folder.is_empty() { "." } else { folder }).join(name));
+    let found = Some(name)
+        .filter(|name| !name.is_empty())
+        .and_then(|_| candidates.into_iter().find(|p| check(p).is_ok()));
     found.ok_or_else(|| Failure {
         kind: FailureKind::CommandNotFound,
         message: format!("exec: \"{name}\": executable file not found in $PATH"),
@@ -101,7 +119,11 @@ mod tests {
 
     fn tree() -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a folder");
-        for (name, mode) in [("first/plain", 0o644), ("first/tool", 0o644), ("second/tool", 0o755)] {
+        for (name, mode) in [
+            ("first/plain", 0o644),
+            ("first/tool", 0o644),
+            ("second/tool", 0o755),
+        ] {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
             fs::write(&path, "").expect("a file");
@@ -120,16 +142,25 @@ mod tests {
         let tree = tree();
         let at = |name: &str| tree.path().join(name).display().to_string();
         let search = format!("/nowhere:{}:{}", at("first"), at("second"));
-        assert_eq!(find("tool", &search).expect("found"), tree.path().join("second/tool"));
+        assert_eq!(
+            find("tool", &search).expect("found"),
+            tree.path().join("second/tool")
+        );
         assert_eq!(kind(find("plain", &search)).0, FailureKind::CommandNotFound);
     }
 
     #[test]
     fn what_is_missing_is_named_as_docker_names_it() {
         let message = "exec: \"foo\": executable file not found in $PATH".to_owned();
-        assert_eq!(kind(find("foo", "/bin:/nowhere")), (FailureKind::CommandNotFound, message));
+        assert_eq!(
+            kind(find("foo", "/bin:/nowhere")),
+            (FailureKind::CommandNotFound, message)
+        );
         let message = "exec: \"/foo\": stat /foo: no such file or directory".to_owned();
-        assert_eq!(kind(find("/foo", "/bin")), (FailureKind::CommandNotFound, message));
+        assert_eq!(
+            kind(find("/foo", "/bin")),
+            (FailureKind::CommandNotFound, message)
+        );
         assert_eq!(kind(find("", "/bin")).0, FailureKind::CommandNotFound);
     }
 

@@ -39,12 +39,22 @@ pub fn make(more: &[Device]) -> Result<(), Failure> {
 
 fn make_all(more: &[Device]) -> Result<(), Failure> {
     for (path, major, minor) in DEFAULT {
-        node(Path::new(path), FileType::CharacterDevice, 0o666, makedev(major, minor))?;
+        node(
+            Path::new(path),
+            FileType::CharacterDevice,
+            0o666,
+            makedev(major, minor),
+        )?;
     }
     for (target, path) in LINKS {
         match symlink(target, path) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(e) => return Err(failure(&format!("the link {path} could not be made"), &e.into())),
+            Err(e) => {
+                return Err(failure(
+                    &format!("the link {path} could not be made"),
+                    &e.into(),
+                ));
+            }
         }
     }
     for device in more {
@@ -59,7 +69,12 @@ fn make_all(more: &[Device]) -> Result<(), Failure> {
             // What exists or cannot be made shows at the device.
             let _ = mkdir(folder, Mode::from_raw_mode(0o755));
         }
-        node(&device.path, kind, device.file_mode.unwrap_or(0o666), number)?;
+        node(
+            &device.path,
+            kind,
+            device.file_mode.unwrap_or(0o666),
+            number,
+        )?;
         let (uid, gid) = (device.uid.map(Uid::from_raw), device.gid.map(Gid::from_raw));
         if uid.is_some() || gid.is_some() {
             chown(&device.path, uid, gid).map_err(|e| unmade(&device.path, e))?;
@@ -76,5 +91,8 @@ fn node(path: &Path, kind: FileType, mode: u32, number: u64) -> Result<(), Failu
 }
 
 fn unmade(path: &Path, error: Errno) -> Failure {
-    failure(&format!("the device {} could not be made", path.display()), &io::Error::from(error))
+    failure(
+        &format!("the device {} could not be made", path.display()),
+        &io::Error::from(error),
+    )
 }

@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change, mount_remount, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount_change, mount_remount, unmount,
+};
 use rvm_agent_protocol::Failure;
 
 use super::command::Command;
@@ -15,7 +17,14 @@ use crate::spec::{Process, Spec};
 use super::{Streams, clone, devices, failure, mounts, privileges, terminal};
 
 /// Makes the caller a container's first process. Returns only why it could not.
-pub fn first(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams, reporter: &Reporter, start: &OwnedFd) -> Failure {
+pub fn first(
+    spec: &Spec,
+    root: &Path,
+    namespaces: i32,
+    streams: &Streams,
+    reporter: &Reporter,
+    start: &OwnedFd,
+) -> Failure {
     match enclose(spec, root, namespaces, streams) {
         Ok(()) => become_command(&spec.process, reporter, start),
         Err(failure) => failure,
@@ -47,20 +56,28 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams) -> Resu
         // Only now: the group of the caller becomes the root of the namespace, and at the fork that was the agent's.
         // SAFETY: unshare takes no pointers.
         if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } < 0 {
-            return Err(failure("the control groups could not be separated", &io::Error::last_os_error()));
+            return Err(failure(
+                "the control groups could not be separated",
+                &io::Error::last_os_error(),
+            ));
         }
     }
     if namespaces & libc::CLONE_NEWUTS != 0 {
         if let Some(name) = &spec.hostname {
-            rustix::system::sethostname(name.as_bytes()).map_err(step("the host name could not be set"))?;
+            rustix::system::sethostname(name.as_bytes())
+                .map_err(step("the host name could not be set"))?;
         }
         if let Some(name) = &spec.domainname {
-            rustix::system::setdomainname(name.as_bytes()).map_err(step("the domain name could not be set"))?;
+            rustix::system::setdomainname(name.as_bytes())
+                .map_err(step("the domain name could not be set"))?;
         }
     }
     // Nothing that is mounted from here on shall reach the agent.
-    mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
-        .map_err(step("the mounts could not be separated"))?;
+    mount_change(
+        "/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+    .map_err(step("the mounts could not be separated"))?;
     // What is bound has to be taken while it can be seen; it is put into place where only the container can be.
     let sources = mounts::take_sources(&spec.mounts)?;
     rustix::process::chdir(root).map_err(step("the root could not be entered"))?;
@@ -71,10 +88,12 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams) -> Resu
     devices::make(&spec.linux.devices)?;
     session(&spec.process, streams, true)?;
     for (name, value) in &spec.linux.sysctl {
-        crate::guest::set_parameter(name, value).map_err(|e| failure(&format!("the kernel parameter {name}"), &e))?;
+        crate::guest::set_parameter(name, value)
+            .map_err(|e| failure(&format!("the kernel parameter {name}"), &e))?;
     }
     if spec.root.readonly {
-        mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"").map_err(step("the root could not be made read-only"))?;
+        mount_remount("/", MountFlags::BIND | MountFlags::RDONLY, c"")
+            .map_err(step("the root could not be made read-only"))?;
     }
     mounts::protect(&spec.linux.readonly_paths, &spec.linux.masked_paths)
 }

@@ -54,27 +54,50 @@ impl Waiting {
 }
 
 /// Makes a container's first process, up to the point where it waits to be started.
-pub fn create(spec: &Spec, root: &Path, cgroup: BorrowedFd<'_>, streams: &Streams) -> Result<Waiting, Failure> {
+pub fn create(
+    spec: &Spec,
+    root: &Path,
+    cgroup: BorrowedFd<'_>,
+    streams: &Streams,
+) -> Result<Waiting, Failure> {
     let namespaces = namespaces(spec)?;
-    fork(namespaces & !libc::CLONE_NEWCGROUP, Some(cgroup), |reporter, start| {
-        init::first(spec, root, namespaces, streams, reporter, start)
-    })
+    fork(
+        namespaces & !libc::CLONE_NEWCGROUP,
+        Some(cgroup),
+        |reporter, start| init::first(spec, root, namespaces, streams, reporter, start),
+    )
 }
 
 /// Makes a further process in the container whose first process is `init`.
-pub fn join(process: &Process, spec: &Spec, init: i32, cgroup: BorrowedFd<'_>, streams: &Streams) -> Result<Waiting, Failure> {
+pub fn join(
+    process: &Process,
+    spec: &Spec,
+    init: i32,
+    cgroup: BorrowedFd<'_>,
+    streams: &Streams,
+) -> Result<Waiting, Failure> {
     let namespaces = namespaces(spec)?;
     let init = open_process(init)?;
     if namespaces & libc::CLONE_NEWPID != 0 {
         // Only children of the caller enter a process namespace: those that it has from now on.
-        clone::enter(init.as_fd(), libc::CLONE_NEWPID).map_err(|e| failure("the container's processes could not be joined", &e))?;
+        clone::enter(init.as_fd(), libc::CLONE_NEWPID)
+            .map_err(|e| failure("the container's processes could not be joined", &e))?;
     }
     let made = fork(0, Some(cgroup), |reporter, start| {
-        init::further(process, init.as_fd(), namespaces & !libc::CLONE_NEWPID, streams, reporter, start)
+        init::further(
+            process,
+            init.as_fd(),
+            namespaces & !libc::CLONE_NEWPID,
+            streams,
+            reporter,
+            start,
+        )
     });
     if namespaces & libc::CLONE_NEWPID != 0 {
-        let back = open_process(std::process::id() as i32)
-            .and_then(|own| clone::enter(own.as_fd(), libc::CLONE_NEWPID).map_err(|e| failure("the own processes could not be joined", &e)));
+        let back = open_process(std::process::id() as i32).and_then(|own| {
+            clone::enter(own.as_fd(), libc::CLONE_NEWPID)
+                .map_err(|e| failure("the own processes could not be joined", &e))
+        });
         if let Err(e) = back {
             crate::console::say(&e.message);
         }
@@ -87,7 +110,9 @@ fn fork(
     cgroup: Option<BorrowedFd<'_>>,
     child: impl FnOnce(&Reporter, &OwnedFd) -> Failure,
 ) -> Result<Waiting, Failure> {
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| failure("a pipe could not be made", &e.into()));
+    let pipe = || {
+        pipe_with(PipeFlags::CLOEXEC).map_err(|e| failure("a pipe could not be made", &e.into()))
+    };
     let (report, write) = pipe()?;
     let (wait, start) = pipe()?;
     match clone::fork(namespaces, cgroup) {
@@ -127,8 +152,10 @@ fn end(pid: i32) {
 }
 
 fn open_process(pid: i32) -> Result<OwnedFd, Failure> {
-    let pid = Pid::from_raw(pid).ok_or_else(|| failure("a process id", &io::ErrorKind::InvalidInput.into()))?;
-    pidfd_open(pid, PidfdFlags::empty()).map_err(|e| failure("the process could not be opened", &e.into()))
+    let pid = Pid::from_raw(pid)
+        .ok_or_else(|| failure("a process id", &io::ErrorKind::InvalidInput.into()))?;
+    pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|e| failure("the process could not be opened", &e.into()))
 }
 
 /// The clone flags of the namespaces that a container has to itself.
@@ -153,9 +180,15 @@ fn namespaces(spec: &Spec) -> Result<i32, Failure> {
 }
 
 fn unsupported(what: &str) -> Failure {
-    Failure { kind: FailureKind::Other, message: format!("the specification asks for {what}, which a microVM does not offer") }
+    Failure {
+        kind: FailureKind::Other,
+        message: format!("the specification asks for {what}, which a microVM does not offer"),
+    }
 }
 
 fn failure(what: &str, error: &io::Error) -> Failure {
-    Failure { kind: FailureKind::Other, message: format!("{what}: {}", command::reason(error)) }
+    Failure {
+        kind: FailureKind::Other,
+        message: format!("{what}: {}", command::reason(error)),
+    }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdir, openat};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_bind_recursive, mount_change,
-    mount_remount, move_mount, open_tree,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind,
+    mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree,
 };
 use rvm_agent_protocol::Failure;
 
@@ -36,9 +36,12 @@ pub fn take_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Failure> {
         let source = mount.source.as_deref().unwrap_or(Path::new(""));
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, options.recursive);
-        open_tree(CWD, source, flags)
-            .map(Some)
-            .map_err(|e| failure(&format!("{} could not be bound", source.display()), &e.into()))
+        open_tree(CWD, source, flags).map(Some).map_err(|e| {
+            failure(
+                &format!("{} could not be bound", source.display()),
+                &e.into(),
+            )
+        })
     };
     mounts.iter().map(take).collect()
 }
@@ -51,28 +54,50 @@ pub fn mount_all(mounts: &[Mount], sources: Vec<Option<OwnedFd>>) -> Result<(), 
             Some(tree) => bind(&tree, &mount.destination, &options),
             None => mount_new(mount, &options),
         };
-        made.and_then(|()| propagate(&mount.destination, &options)).map_err(|e| {
-            let kind = mount.kind.as_deref().unwrap_or("bind");
-            failure(&format!("{kind} could not be mounted on {}", mount.destination.display()), &e.into())
-        })?;
+        made.and_then(|()| propagate(&mount.destination, &options))
+            .map_err(|e| {
+                let kind = mount.kind.as_deref().unwrap_or("bind");
+                failure(
+                    &format!(
+                        "{kind} could not be mounted on {}",
+                        mount.destination.display()
+                    ),
+                    &e.into(),
+                )
+            })?;
     }
     Ok(())
 }
 
 /// Makes paths read-only, and hides others; those that do not exist need neither.
 pub fn protect(read_only: &[String], masked: &[String]) -> Result<(), Failure> {
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let flags = MountFlags::BIND
+        | MountFlags::RDONLY
+        | MountFlags::NOSUID
+        | MountFlags::NODEV
+        | MountFlags::NOEXEC;
     for path in read_only {
         let protected = mount_bind_recursive(path.as_str(), path.as_str())
             .and_then(|()| mount_remount(path.as_str(), flags, c""));
         match protected {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(failure(&format!("{path} could not be made read-only"), &e.into())),
+            Err(e) => {
+                return Err(failure(
+                    &format!("{path} could not be made read-only"),
+                    &e.into(),
+                ));
+            }
         }
     }
     for path in masked {
         let hidden = match mount_bind("/dev/null", path.as_str()) {
-            Err(Errno::NOTDIR) => mount("tmpfs", path.as_str(), "tmpfs", MountFlags::RDONLY, Some(c"size=0k")),
+            Err(Errno::NOTDIR) => mount(
+                "tmpfs",
+                path.as_str(),
+                "tmpfs",
+                MountFlags::RDONLY,
+                Some(c"size=0k"),
+            ),
             result => result,
         };
         match hidden {
@@ -84,7 +109,15 @@ pub fn protect(read_only: &[String], masked: &[String]) -> Result<(), Failure> {
 }
 
 fn bind(tree: &OwnedFd, destination: &Path, options: &Options) -> Result<(), Errno> {
-    let place = || move_mount(tree, "", CWD, destination, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH);
+    let place = || {
+        move_mount(
+            tree,
+            "",
+            CWD,
+            destination,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
     match place() {
         Err(Errno::NOENT) => {
             let source = rustix::fs::statat(tree, "", AtFlags::EMPTY_PATH)?;
@@ -92,7 +125,12 @@ fn bind(tree: &OwnedFd, destination: &Path, options: &Options) -> Result<(), Err
                 make_folders(destination)?;
             } else {
                 make_folders(destination.parent().unwrap_or(Path::new("/")))?;
-                openat(CWD, destination, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o644))?;
+                openat(
+                    CWD,
+                    destination,
+                    OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC,
+                    Mode::from_raw_mode(0o644),
+                )?;
             }
             place()?;
         }
@@ -101,7 +139,11 @@ fn bind(tree: &OwnedFd, destination: &Path, options: &Options) -> Result<(), Err
     if options.flags == 0 {
         return Ok(());
     }
-    mount_remount(destination, MountFlags::BIND | MountFlags::from_bits_retain(options.flags), c"")
+    mount_remount(
+        destination,
+        MountFlags::BIND | MountFlags::from_bits_retain(options.flags),
+        c"",
+    )
 }
 
 fn mount_new(spec: &Mount, options: &Options) -> Result<(), Errno> {
@@ -114,13 +156,23 @@ fn mount_new(spec: &Mount, options: &Options) -> Result<(), Errno> {
     if matches!(kind, "proc" | "sysfs") {
         // Its files have to be where everything that protects them will look.
         match rustix::fs::lstat(destination) {
-            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Symlink => return Err(Errno::LOOP),
+            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Symlink => {
+                return Err(Errno::LOOP);
+            }
             _ => {}
         }
     }
     let source = spec.source.as_deref().unwrap_or(Path::new(kind));
     let data = CString::new(options.data.as_str()).map_err(|_| Errno::INVAL)?;
-    let place = || mount(source, destination, kind, MountFlags::from_bits_retain(options.flags), Some(data.as_c_str()));
+    let place = || {
+        mount(
+            source,
+            destination,
+            kind,
+            MountFlags::from_bits_retain(options.flags),
+            Some(data.as_c_str()),
+        )
+    };
     match place() {
         Err(Errno::NOENT) => {
             make_folders(destination)?;
@@ -138,7 +190,10 @@ fn propagate(destination: &Path, options: &Options) -> Result<(), Errno> {
 }
 
 fn make_folders(path: &Path) -> Result<(), Errno> {
-    let mut folders = path.ancestors().filter(|p| p.parent().is_some()).collect::<Vec<_>>();
+    let mut folders = path
+        .ancestors()
+        .filter(|p| p.parent().is_some())
+        .collect::<Vec<_>>();
     folders.reverse();
     for folder in folders {
         match mkdir(folder, Mode::from_raw_mode(0o755)) {
@@ -151,7 +206,10 @@ fn make_folders(path: &Path) -> Result<(), Errno> {
 
 /// Sorts the options of mount(8) and the specification.
 fn parse(mount: &Mount) -> Options {
-    let mut options = Options { bind: mount.kind.as_deref() == Some("bind"), ..Options::default() };
+    let mut options = Options {
+        bind: mount.kind.as_deref() == Some("bind"),
+        ..Options::default()
+    };
     for option in &mount.options {
         let (set, clear) = match option.as_str() {
             "bind" | "rbind" => {
@@ -209,23 +267,39 @@ mod tests {
     use super::*;
 
     fn options(kind: &str, list: &[&str]) -> Options {
-        let value = serde_json::json!({"destination": "/x", "type": kind, "source": "s", "options": list});
+        let value =
+            serde_json::json!({"destination": "/x", "type": kind, "source": "s", "options": list});
         parse(&serde_json::from_value(value).expect("a mount"))
     }
 
     #[test]
     fn flags_go_to_the_mount_and_the_rest_to_the_file_system() {
-        let parsed = options("tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]);
-        assert_eq!(u64::from(parsed.flags), libc::MS_NOSUID | libc::MS_STRICTATIME);
+        let parsed = options(
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        );
+        assert_eq!(
+            u64::from(parsed.flags),
+            libc::MS_NOSUID | libc::MS_STRICTATIME
+        );
         assert_eq!(parsed.data, "mode=755,size=65536k");
         assert!(!parsed.bind);
     }
 
     #[test]
     fn a_later_option_undoes_an_earlier_one() {
-        assert_eq!(options("bind", &["ro", "rw", "rprivate"]), Options { bind: true, ..Options::default() });
+        assert_eq!(
+            options("bind", &["ro", "rw", "rprivate"]),
+            Options {
+                bind: true,
+                ..Options::default()
+            }
+        );
         let parsed = options("none", &["rbind", "ro", "rslave"]);
         assert!(parsed.bind && parsed.recursive);
-        assert_eq!(parsed.propagation, Some((libc::MS_SLAVE | libc::MS_REC) as u32));
+        assert_eq!(
+            parsed.propagation,
+            Some((libc::MS_SLAVE | libc::MS_REC) as u32)
+        );
     }
 }

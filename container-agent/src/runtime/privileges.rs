@@ -7,8 +7,9 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{chdir, umask};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, Gid, Uid, configure_capability_in_ambient_set, remove_capability_from_bounding_set,
-    set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, Gid, Uid, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use rvm_agent_protocol::{Failure, FailureKind};
 
@@ -19,7 +20,8 @@ use super::{capability, failure};
 /// Applies everything to the calling process, which afterwards may do no more than its command may.
 pub fn apply(process: &Process) -> Result<(), Failure> {
     for limit in &process.rlimits {
-        set_limit(limit).map_err(|e| failure(&format!("the limit {} could not be set", limit.name), &e))?;
+        set_limit(limit)
+            .map_err(|e| failure(&format!("the limit {} could not be set", limit.name), &e))?;
     }
     if let Some(adjustment) = process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
@@ -27,15 +29,23 @@ pub fn apply(process: &Process) -> Result<(), Failure> {
     }
     // As root, because the folder may belong to another user than the process's; what root may not enter, perhaps that may.
     let entered = chdir(&process.cwd);
-    let capabilities = process.capabilities.as_ref().map(Capabilities::new).transpose()?;
+    let capabilities = process
+        .capabilities
+        .as_ref()
+        .map(Capabilities::new)
+        .transpose()?;
     let bounding = capabilities.as_ref().map(|c| c.bounding);
-    limit_capabilities(bounding).map_err(|e| failure("the capabilities could not be limited", &e.into()))?;
+    limit_capabilities(bounding)
+        .map_err(|e| failure("the capabilities could not be limited", &e.into()))?;
     set_user(process).map_err(|e| failure("the user could not be set", &e.into()))?;
     if let Some(capabilities) = capabilities {
-        capabilities.set().map_err(|e| failure("the capabilities could not be set", &e.into()))?;
+        capabilities
+            .set()
+            .map_err(|e| failure("the capabilities could not be set", &e.into()))?;
     }
     if process.no_new_privileges {
-        set_no_new_privs(true).map_err(|e| failure("new privileges could not be ruled out", &e.into()))?;
+        set_no_new_privs(true)
+            .map_err(|e| failure("new privileges could not be ruled out", &e.into()))?;
     }
     match entered {
         Err(Errno::ACCESS | Errno::PERM) => chdir(&process.cwd),
@@ -65,7 +75,11 @@ impl Capabilities {
             permitted: set(&names.permitted)?,
             inheritable: set(&names.inheritable)?,
         };
-        Ok(Self { sets, bounding: set(&names.bounding)?, ambient: set(&names.ambient)? })
+        Ok(Self {
+            sets,
+            bounding: set(&names.bounding)?,
+            ambient: set(&names.ambient)?,
+        })
     }
 
     fn set(self) -> Result<(), Errno> {
@@ -95,7 +109,11 @@ fn set_user(process: &Process) -> Result<(), Errno> {
     if let Some(mask) = user.umask {
         umask(Mode::from_raw_mode(mask & 0o777));
     }
-    let groups = user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect::<Vec<_>>();
+    let groups = user
+        .additional_gids
+        .iter()
+        .map(|gid| Gid::from_raw(*gid))
+        .collect::<Vec<_>>();
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     set_thread_groups(&groups)?;
     set_thread_res_gid(gid, gid, gid)?;
@@ -123,7 +141,10 @@ fn set_limit(limit: &Rlimit) -> io::Result<()> {
         "RLIMIT_RTTIME" => libc::RLIMIT_RTTIME,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    let value = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
+    let value = libc::rlimit {
+        rlim_cur: limit.soft,
+        rlim_max: limit.hard,
+    };
     // SAFETY: `value` lives through the call.
     match unsafe { libc::setrlimit(resource, &raw const value) } {
         0 => Ok(()),
@@ -134,7 +155,14 @@ fn set_limit(limit: &Rlimit) -> io::Result<()> {
 /// The command gets the standard streams and nothing else of the agent's.
 fn close_on_exec() {
     // SAFETY: close_range takes no pointers, and with this flag closes nothing yet.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
 }
 
 fn folder_failure(folder: &Path, error: Errno) -> Failure {
@@ -142,6 +170,12 @@ fn folder_failure(folder: &Path, error: Errno) -> Failure {
         Errno::NOENT => FailureKind::CommandNotFound,
         _ => FailureKind::CommandNotExecutable,
     };
-    let what = format!("chdir to cwd (\"{}\") set in config.json failed", folder.display());
-    Failure { kind, ..failure(&what, &error.into()) }
+    let what = format!(
+        "chdir to cwd (\"{}\") set in config.json failed",
+        folder.display()
+    );
+    Failure {
+        kind,
+        ..failure(&what, &error.into())
+    }
 }

@@ -74,10 +74,16 @@ impl Report {
         let mut message = Vec::new();
         // Half a message is better than none.
         let _ = self.0.read_to_end(&mut message);
-        Failure { kind, message: String::from_utf8_lossy(&message).into_owned() }
+        Failure {
+            kind,
+            message: String::from_utf8_lossy(&message).into_owned(),
+        }
     }
 }
 
 fn ended() -> Failure {
-    Failure { kind: FailureKind::Other, message: "the process ended before it was set up".into() }
+    Failure {
+        kind: FailureKind::Other,
+        message: "the process ended before it was set up".into(),
+    }
 }

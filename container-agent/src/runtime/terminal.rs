@@ -15,12 +15,18 @@ pub fn set_up(socket: &OwnedFd, owner: u32, console: bool) -> io::Result<()> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     unlockpt(&master)?;
     let name = ptsname(&master, Vec::new())?;
-    let slave = rustix::fs::openat(CWD, &name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let slave = rustix::fs::openat(
+        CWD,
+        &name,
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     if owner != 0 {
         rustix::fs::fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>)?;
     }
     if console {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(CWD, "/dev/console", flags, Mode::from_raw_mode(0o666)) {
             Ok(_) | Err(Errno::EXIST) => {}
             Err(e) => return Err(e.into()),
@@ -31,7 +37,12 @@ pub fn set_up(socket: &OwnedFd, owner: u32, console: bool) -> io::Result<()> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    rustix::net::sendmsg(socket, &[io::IoSlice::new(b"t")], &mut ancillary, SendFlags::empty())?;
+    rustix::net::sendmsg(
+        socket,
+        &[io::IoSlice::new(b"t")],
+        &mut ancillary,
+        SendFlags::empty(),
+    )?;
     rustix::process::ioctl_tiocsctty(&slave)?;
     for to in 0..3 {
         // SAFETY: dup2 takes no pointers; 0, 1 and 2 belong to nobody but the standard streams.

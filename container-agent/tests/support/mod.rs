@@ -30,7 +30,12 @@ impl Agent {
         // The hierarchy of version 2 is one for the whole machine: each agent sees a part of it as the whole.
         let hierarchy = folder.path().join("cgroup");
         fs::create_dir(&hierarchy).expect("a folder");
-        let group = folder.path().file_name().expect("a name").to_string_lossy().replace('.', "agent-test-");
+        let group = folder
+            .path()
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .replace('.', "agent-test-");
         let script = "mount --make-rprivate / && mount -t cgroup2 none \"$2\" && mkdir \"$2/$3\" && echo 0 > \"$2/$3/cgroup.procs\" && \
             exec unshare --mount --pid --ipc --uts --cgroup --fork --kill-child --mount-proc sh -c \
             'umount \"$2\" && umount -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && mount -t tmpfs none /run && \
@@ -44,7 +49,12 @@ impl Agent {
             .stdin(Stdio::null())
             .spawn()
             .expect("unshare");
-        let agent = Self { process, folder, device, group };
+        let agent = Self {
+            process,
+            folder,
+            device,
+            group,
+        };
         let end = Instant::now() + Duration::from_secs(20);
         while UnixStream::connect(agent.socket()).is_err() {
             assert!(Instant::now() < end, "the agent does not listen");
@@ -60,7 +70,9 @@ impl Agent {
     /// Opens a connection.
     pub fn connect(&self) -> Host {
         let socket = UnixStream::connect(self.socket()).expect("a connection");
-        socket.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a time limit");
         Host(socket)
     }
 
@@ -71,9 +83,21 @@ impl Agent {
 
     /// A request for a container that runs `command`.
     pub fn container(&self, id: &str, command: &[&str]) -> Box<Create> {
-        let rootfs = Rootfs { layers: vec![self.device.clone()], writable: Writable::Tmpfs { size: Some(16 << 20) } };
+        let rootfs = Rootfs {
+            layers: vec![self.device.clone()],
+            writable: Writable::Tmpfs {
+                size: Some(16 << 20),
+            },
+        };
         let spec = serde_json::from_value(specification(command)).expect("a specification");
-        Box::new(Create { id: id.into(), rootfs, spec, user: String::new(), files: Vec::new(), stdin: false })
+        Box::new(Create {
+            id: id.into(),
+            rootfs,
+            spec,
+            user: String::new(),
+            files: Vec::new(),
+            stdin: false,
+        })
     }
 
     /// Creates and starts a container.
@@ -106,7 +130,13 @@ impl Agent {
     pub fn exec(&self, id: &str, command: &[&str]) -> Box<Exec> {
         let process = specification(command)["process"].clone();
         let process = serde_json::from_value(process).expect("a process");
-        Box::new(Exec { id: id.into(), process, user: String::new(), stdin: false, window: None })
+        Box::new(Exec {
+            id: id.into(),
+            process,
+            user: String::new(),
+            stdin: false,
+            window: None,
+        })
     }
 
     /// The agent's mounts.
@@ -130,7 +160,12 @@ impl Drop for Agent {
         let script = "mount -t cgroup2 none \"$0\" && cd \"$0/$1\" && for i in 1 2 3 4 5 6 7 8; do \
             find . -depth -type d -exec rmdir {} + 2>/dev/null && break; sleep 0.1; done; cd / && rmdir \"$0/$1\"";
         let hierarchy = self.folder.path().join("cgroup");
-        let _ = Command::new("unshare").args(["--mount", "sh", "-c", script]).arg(hierarchy).arg(&self.group).stderr(Stdio::null()).status();
+        let _ = Command::new("unshare")
+            .args(["--mount", "sh", "-c", script])
+            .arg(hierarchy)
+            .arg(&self.group)
+            .stderr(Stdio::null())
+            .status();
         let _ = Command::new("losetup").args(["-d", &self.device]).status();
     }
 }
@@ -155,7 +190,9 @@ impl Output {
 impl Host {
     pub fn ask(&mut self, request: &Request) -> Response {
         frame::write_json(&mut self.0, Kind::Request, request).expect("sent");
-        let (kind, payload) = frame::read(&mut self.0).expect("a frame").expect("an answer");
+        let (kind, payload) = frame::read(&mut self.0)
+            .expect("a frame")
+            .expect("an answer");
         assert_eq!(kind, Kind::Response);
         serde_json::from_slice(&payload).expect("a response")
     }
@@ -176,7 +213,9 @@ impl Host {
             match kind {
                 Kind::Stdout => output.stdout.extend(payload),
                 Kind::Stderr => output.stderr.extend(payload),
-                Kind::Exited => output.status = Some(serde_json::from_slice(&payload).expect("a status")),
+                Kind::Exited => {
+                    output.status = Some(serde_json::from_slice(&payload).expect("a status"))
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -187,8 +226,15 @@ impl Host {
     pub fn wait_for(&mut self, text: &str) -> String {
         let mut seen = String::new();
         while !seen.contains(text) {
-            let (kind, payload) = self.next().unwrap_or_else(|| panic!("an end after {seen:?}"));
-            assert_eq!(kind, Kind::Stdout, "after {seen:?}: {}", String::from_utf8_lossy(&payload));
+            let (kind, payload) = self
+                .next()
+                .unwrap_or_else(|| panic!("an end after {seen:?}"));
+            assert_eq!(
+                kind,
+                Kind::Stdout,
+                "after {seen:?}: {}",
+                String::from_utf8_lossy(&payload)
+            );
             seen.push_str(&String::from_utf8_lossy(&payload));
         }
         seen
@@ -202,29 +248,66 @@ fn image(folder: &Path) -> String {
         fs::create_dir_all(root.join(name)).expect("a folder");
     }
     fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static");
-    for applet in ["sh", "cat", "echo", "id", "pwd", "env", "sleep", "stty", "true", "false", "head", "yes", "kill", "tty", "ls", "mount"] {
+    for applet in [
+        "sh", "cat", "echo", "id", "pwd", "env", "sleep", "stty", "true", "false", "head", "yes",
+        "kill", "tty", "ls", "mount", "grep", "tr",
+    ] {
         symlink("busybox", root.join("bin").join(applet)).expect("a link");
     }
     let files = [
-        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n", 0o644),
-        ("etc/group", "root:x:0:\napp:x:1000:\naudio:x:29:app\n", 0o644),
+        (
+            "etc/passwd",
+            "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n",
+            0o644,
+        ),
+        (
+            "etc/group",
+            "root:x:0:\napp:x:1000:\naudio:x:29:app\n",
+            0o644,
+        ),
         ("bin/noformat", "\u{1}\u{2}not a program", 0o755),
         ("etc/plain", "", 0o644),
     ];
     for (name, content, mode) in files {
         fs::write(root.join(name), content).expect("a file");
-        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).expect("permissions");
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode))
+            .expect("permissions");
     }
     let file = folder.join("layer.erofs");
-    let made = Command::new("mkfs.erofs").arg("-Enoinline_data").arg(&file).arg(&root).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let made = Command::new("mkfs.erofs")
+        .arg("-Enoinline_data")
+        .arg(&file)
+        .arg(&root)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
     assert!(made.expect("mkfs.erofs").success());
-    let output = Command::new("losetup").args(["--find", "--show", "--read-only"]).arg(&file).output().expect("losetup");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("a name").trim().to_owned()
+    let output = Command::new("losetup")
+        .args(["--find", "--show", "--read-only"])
+        .arg(&file)
+        .output()
+        .expect("losetup");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .expect("a name")
+        .trim()
+        .to_owned()
 }
 
 fn specification(command: &[&str]) -> Value {
-    let capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_MKNOD"];
+    let capabilities = [
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_KILL",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_MKNOD",
+    ];
     json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -242,11 +325,14 @@ fn specification(command: &[&str]) -> Value {
             { "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] },
             { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"] },
             { "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro", "nosuid", "noexec", "nodev"] },
+            { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"] },
             { "destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] }
         ],
         "linux": {
             "namespaces": [{ "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" }],
-            "maskedPaths": ["/proc/kcore", "/proc/keys"],
+            "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/nothing", "/sys/firmware"],
             "readonlyPaths": ["/proc/bus", "/proc/sys"]
         }
     })
