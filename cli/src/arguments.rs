@@ -152,7 +152,11 @@ pub struct Run {
     #[arg(long, action = clap::ArgAction::Help)]
     pub help: Option<bool>,
     /// The image, unless --image names it, and the command with its arguments
-    #[arg(value_name = "IMAGE] [COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "IMAGE] [COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub words: Vec<String>,
 }
 
@@ -208,7 +212,13 @@ pub struct Ps {
 #[derive(Debug, Args)]
 pub struct Stop {
     /// Seconds to wait before killing the container
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
+    #[arg(
+        short,
+        long,
+        visible_alias = "timeout",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
     pub time: Option<i64>,
     /// Containers
     #[arg(required = true, value_name = "CONTAINER")]

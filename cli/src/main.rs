@@ -33,7 +33,10 @@ fn main() -> ExitCode {
 /// Says what is wrong with the arguments as Docker does: one sentence, where help is to be had, and exit code 125 where the
 /// codes below are the container's.
 fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         print!("{}", error.render());
         return ExitCode::SUCCESS;
     }
@@ -42,13 +45,25 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::from(1);
     }
     let text = error.render().to_string();
-    let sentence: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+    let sentence: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
     let sentence = sentence.join(" ");
     let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    let command = std::env::args().skip(1).find(|argument| Command::is_name(argument));
-    let help = command.as_ref().map_or("rvm --help".to_owned(), |command| format!("rvm {command} --help"));
+    let command = std::env::args()
+        .skip(1)
+        .find(|argument| Command::is_name(argument));
+    let help = command.as_ref().map_or("rvm --help".to_owned(), |command| {
+        format!("rvm {command} --help")
+    });
     eprintln!("rvm: {sentence}\n\nSee '{help}'.");
-    ExitCode::from(if matches!(command.as_deref(), Some("run")) { 125 } else { 1 })
+    ExitCode::from(if matches!(command.as_deref(), Some("run")) {
+        125
+    } else {
+        1
+    })
 }
 
 fn start_log(arguments: &Arguments) {

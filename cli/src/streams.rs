@@ -20,8 +20,16 @@ pub fn send_stdin(input: SharedInput) -> io::Result<()> {
         loop {
             let result = match stdin.read(&mut bytes) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Ok(0) | Err(_) => input.lock().unwrap_or_else(PoisonError::into_inner).close().map(|()| false),
-                Ok(length) => input.lock().unwrap_or_else(PoisonError::into_inner).write(&bytes[..length]).map(|()| true),
+                Ok(0) | Err(_) => input
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .close()
+                    .map(|()| false),
+                Ok(length) => input
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .write(&bytes[..length])
+                    .map(|()| true),
             };
             // A process that is gone takes no more; its end is told on the other way.
             if !matches!(result, Ok(true)) {
@@ -36,7 +44,10 @@ pub fn send_stdin(input: SharedInput) -> io::Result<()> {
 /// Tells the process the terminal's size.
 pub fn send_window(input: &SharedInput) {
     if let Some(window) = terminal::window()
-        && let Err(error) = input.lock().unwrap_or_else(PoisonError::into_inner).resize(window)
+        && let Err(error) = input
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .resize(window)
     {
         tracing::debug!(%error, "the terminal's size could not be told");
     }

@@ -10,10 +10,21 @@ pub fn print(heading: &[&str], rows: &[Vec<String>]) {
     };
     let widths: Vec<usize> = (0..heading.len()).map(width).collect();
     let line = |cells: &[String]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("   ").trim_end().to_owned()
     };
-    println!("{}", line(&heading.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()));
+    println!(
+        "{}",
+        line(
+            &heading
+                .iter()
+                .map(|cell| (*cell).to_owned())
+                .collect::<Vec<_>>()
+        )
+    );
     rows.iter().for_each(|row| println!("{}", line(row)));
 }
 
@@ -49,7 +60,13 @@ pub fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit = next;
     }
-    let digits = if unit == "B" || value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let digits = if unit == "B" || value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     format!("{value:.digits$}{unit}")
 }
 
@@ -84,7 +101,13 @@ mod tests {
 
     #[test]
     fn sizes_have_three_digits() {
-        for (bytes, text) in [(0, "0B"), (999, "999B"), (1_500, "1.50kB"), (12_345_678, "12.3MB"), (142_000_000, "142MB")] {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1_500, "1.50kB"),
+            (12_345_678, "12.3MB"),
+            (142_000_000, "142MB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }

@@ -54,7 +54,12 @@ pub fn restore_on_panic() {
 
 /// The size of the caller's terminal, if there is one.
 pub fn window() -> Option<WindowSize> {
-    let of = |fd: BorrowedFd<'_>| tcgetwinsize(fd).ok().map(|size| WindowSize { rows: size.ws_row, columns: size.ws_col });
+    let of = |fd: BorrowedFd<'_>| {
+        tcgetwinsize(fd).ok().map(|size| WindowSize {
+            rows: size.ws_row,
+            columns: size.ws_col,
+        })
+    };
     let (stdout, stdin) = (std::io::stdout(), std::io::stdin());
     of(stdout.as_fd()).or_else(|| of(stdin.as_fd()))
 }

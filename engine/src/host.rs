@@ -24,17 +24,28 @@ pub struct Info {
 
 /// Looks at the host.
 pub fn info(root: &Root) -> Info {
-    let kvm = match open_kvm().and_then(|kvm| kind(root, &kvm)).map(|report| report.kind) {
+    let kvm = match open_kvm()
+        .and_then(|kvm| kind(root, &kvm))
+        .map(|report| report.kind)
+    {
         Ok(HostKind::Hardware) => "hardware virtualisation (VMX or SVM)".to_owned(),
-        Ok(HostKind::EmulatedRing0) => "programs of a guest run natively, its kernel is emulated".to_owned(),
+        Ok(HostKind::EmulatedRing0) => {
+            "programs of a guest run natively, its kernel is emulated".to_owned()
+        }
         Err(error) => format!("not usable: {}", chain(&error)),
     };
     let (vmm, guest_kernel) = match Artifacts::find(None) {
-        Ok(artifacts) => (artifacts.vmm.display().to_string(), artifacts.kernel.display().to_string()),
+        Ok(artifacts) => (
+            artifacts.vmm.display().to_string(),
+            artifacts.kernel.display().to_string(),
+        ),
         Err(error) => (error.to_string(), error.to_string()),
     };
     Info {
-        kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+        kernel: rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_mib: memory_mib(),
         kvm,

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use rvm_images::{LayerImageError, LoadError, LoadOptions, Store, StoreError};
 pub use rvm_images::{Image, Listed, Loaded};
+use rvm_images::{LayerImageError, LoadError, LoadOptions, Store, StoreError};
 
 use crate::root::Root;
 
@@ -41,7 +41,12 @@ impl Images {
     /// The layers of the image of that id as EROFS images, open, uppermost first, at most `max` of them.
     pub fn layers(&self, id: &str, max: usize) -> Result<Vec<File>, ImageError> {
         let image = self.0.resolve(id)?;
-        Ok(self.0.layer_images(&image, max)?.into_iter().map(|layer| layer.file).collect())
+        Ok(self
+            .0
+            .layer_images(&image, max)?
+            .into_iter()
+            .map(|layer| layer.file)
+            .collect())
     }
 
     /// All images.

@@ -11,20 +11,42 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The description.
 pub fn container(container: &Container, root: &Root) -> Value {
-    let Container { id, name, settings, state, created, started, finished, exit_code, error, endpoint } = container;
+    let Container {
+        id,
+        name,
+        settings,
+        state,
+        created,
+        started,
+        finished,
+        exit_code,
+        error,
+        endpoint,
+    } = container;
     let time = |time: &Option<Timestamp>| time.map_or(NEVER.to_owned(), |time| time.to_string());
-    let (path, args) = settings.args.split_first().map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
+    let (path, args) = settings
+        .args
+        .split_first()
+        .map_or(("", &[][..]), |(path, args)| (path.as_str(), args));
     let mut ports = Map::new();
     for port in endpoint.iter().flat_map(|endpoint| &endpoint.ports) {
         let binding = json!({ "HostIp": port.host_address.to_string(), "HostPort": port.host_port.to_string() });
-        let bindings = ports.entry(format!("{}/{}", port.container_port, port.protocol)).or_insert(json!([]));
+        let bindings = ports
+            .entry(format!("{}/{}", port.container_port, port.protocol))
+            .or_insert(json!([]));
         if let Some(bindings) = bindings.as_array_mut() {
             bindings.push(binding);
         }
     }
-    let address = endpoint.as_ref().map_or(String::new(), |endpoint| endpoint.address.to_string());
-    let gateway = endpoint.as_ref().map_or(String::new(), |endpoint| endpoint.gateway.to_string());
-    let mac = endpoint.as_ref().map_or(String::new(), |endpoint| endpoint.mac.map(|byte| format!("{byte:02x}")).join(":"));
+    let address = endpoint
+        .as_ref()
+        .map_or(String::new(), |endpoint| endpoint.address.to_string());
+    let gateway = endpoint
+        .as_ref()
+        .map_or(String::new(), |endpoint| endpoint.gateway.to_string());
+    let mac = endpoint.as_ref().map_or(String::new(), |endpoint| {
+        endpoint.mac.map(|byte| format!("{byte:02x}")).join(":")
+    });
     json!({
         "Id": id.as_str(),
         "Created": created.to_string(),

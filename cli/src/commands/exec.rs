@@ -17,7 +17,10 @@ pub fn run(engine: &Engine, command: Exec) -> Result<u8, Failure> {
     let container = engine.find(&command.container)?;
     let (interactive, tty) = (command.interactive, command.tty);
     if tty && interactive && !terminal::on_stdin() {
-        return Err(Failure::new(1, "the input device is not a TTY: leave out --tty, or run it in a terminal"));
+        return Err(Failure::new(
+            1,
+            "the input device is not a TTY: leave out --tty, or run it in a terminal",
+        ));
     }
     let request = ExecRequest {
         command: command.command,
@@ -35,7 +38,9 @@ pub fn run(engine: &Engine, command: Exec) -> Result<u8, Failure> {
         let mut signals = Signals::new([SIGWINCH])?;
         let input = input.clone();
         let forward = move || signals.forever().for_each(|_| streams::send_window(&input));
-        std::thread::Builder::new().name("signals".into()).spawn(forward)?;
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(forward)?;
     }
     if interactive {
         streams::send_stdin(input)?;

@@ -14,7 +14,11 @@ pub fn list(root: &Root, command: &arguments::Images) -> Result<u8, Failure> {
     let images = Images::open(root)?.list()?;
     let id = |image: &rvm_engine::image::Listed| {
         let id = image.image.id.to_string();
-        if command.no_trunc { id } else { id.trim_start_matches("sha256:").chars().take(12).collect() }
+        if command.no_trunc {
+            id
+        } else {
+            id.trim_start_matches("sha256:").chars().take(12).collect()
+        }
     };
     if command.quiet {
         images.iter().for_each(|image| println!("{}", id(image)));
@@ -24,12 +28,26 @@ pub fn list(root: &Root, command: &arguments::Images) -> Result<u8, Failure> {
         .iter()
         .map(|listed| {
             let none = || "<none>".to_owned();
-            let created = listed.image.config.created().as_ref().and_then(|time| time.parse::<Timestamp>().ok());
+            let created = listed
+                .image
+                .config
+                .created()
+                .as_ref()
+                .and_then(|time| time.parse::<Timestamp>().ok());
             vec![
-                listed.reference.as_ref().map_or_else(none, |reference| reference.familiar_name()),
-                listed.reference.as_ref().and_then(|reference| reference.tag()).map_or_else(none, str::to_owned),
+                listed
+                    .reference
+                    .as_ref()
+                    .map_or_else(none, |reference| reference.familiar_name()),
+                listed
+                    .reference
+                    .as_ref()
+                    .and_then(|reference| reference.tag())
+                    .map_or_else(none, str::to_owned),
                 id(listed),
-                created.map_or("N/A".to_owned(), |time| format!("{} ago", table::since(time))),
+                created.map_or("N/A".to_owned(), |time| {
+                    format!("{} ago", table::since(time))
+                }),
                 table::size(listed.image.blob_size()),
             ]
         })
@@ -43,7 +61,10 @@ pub fn load(root: &Root, command: &arguments::Load) -> Result<u8, Failure> {
     let loaded = match &command.input {
         Some(path) => images.load(path)?,
         None if std::io::stdin().is_terminal() => {
-            return Err(Failure::new(1, "requested load from stdin, but stdin is a terminal: give a file with --input"));
+            return Err(Failure::new(
+                1,
+                "requested load from stdin, but stdin is a terminal: give a file with --input",
+            ));
         }
         None => images.load_stream(std::io::stdin())?,
     };

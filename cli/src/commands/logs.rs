@@ -13,7 +13,11 @@ pub fn run(engine: &Engine, command: &Logs) -> Result<u8, Failure> {
         "all" => None,
         // As Docker: anything negative is all of it.
         number if number.starts_with('-') => None,
-        number => Some(number.parse().map_err(|_| Failure::new(1, format!("invalid number of lines '{number}'")))?),
+        number => Some(
+            number
+                .parse()
+                .map_err(|_| Failure::new(1, format!("invalid number of lines '{number}'")))?,
+        ),
     };
     let container = engine.find(&command.container)?;
     let mut logs = engine.logs(&container, tail, command.follow)?;
@@ -23,7 +27,11 @@ pub fn run(engine: &Engine, command: &Logs) -> Result<u8, Failure> {
             Stream::Stdout => &mut stdout,
             Stream::Stderr => &mut stderr,
         };
-        let time = if command.timestamps { format!("{} ", entry.time) } else { String::new() };
+        let time = if command.timestamps {
+            format!("{} ", entry.time)
+        } else {
+            String::new()
+        };
         match write!(out, "{time}{}", entry.log).and_then(|()| out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(0),
             result => result?,

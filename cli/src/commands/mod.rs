@@ -22,7 +22,13 @@ use crate::failure::Failure;
 pub fn run(arguments: Arguments) -> Result<u8, Failure> {
     let root = Root::open(arguments.root);
     // With run, what is below 125 is the container's.
-    let root = root.map_err(|error| Failure::from(error).with_code(if matches!(arguments.command, Command::Run(_)) { 125 } else { 1 }))?;
+    let root = root.map_err(|error| {
+        Failure::from(error).with_code(if matches!(arguments.command, Command::Run(_)) {
+            125
+        } else {
+            1
+        })
+    })?;
     match arguments.command {
         Command::Run(command) => run::run(root, *command),
         Command::Exec(command) => exec::run(&engine(root)?, command),
@@ -45,10 +51,18 @@ fn engine(root: Root) -> Result<Engine, Failure> {
 }
 
 /// Does something with each of several containers, going on when one fails; names those that it was done with.
-fn each(engine: &Engine, references: &[String], act: impl Fn(&Container) -> Result<(), Failure>) -> Result<u8, Failure> {
+fn each(
+    engine: &Engine,
+    references: &[String],
+    act: impl Fn(&Container) -> Result<(), Failure>,
+) -> Result<u8, Failure> {
     let mut failed = false;
     for reference in references {
-        match engine.find(reference).map_err(Failure::from).and_then(|container| act(&container)) {
+        match engine
+            .find(reference)
+            .map_err(Failure::from)
+            .and_then(|container| act(&container))
+        {
             Ok(()) => println!("{reference}"),
             Err(failure) => {
                 eprintln!("rvm: {failure}");

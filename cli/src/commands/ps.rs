@@ -9,7 +9,15 @@ use crate::arguments::Ps;
 use crate::failure::Failure;
 use crate::table;
 
-const HEADING: [&str; 7] = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+const HEADING: [&str; 7] = [
+    "CONTAINER ID",
+    "IMAGE",
+    "COMMAND",
+    "CREATED",
+    "STATUS",
+    "PORTS",
+    "NAMES",
+];
 
 /// Docker's width of the column COMMAND, quotes not counted.
 const COMMAND_WIDTH: usize = 20;
@@ -17,17 +25,27 @@ const COMMAND_WIDTH: usize = 20;
 pub fn run(engine: &Engine, command: &Ps) -> Result<u8, Failure> {
     let containers = engine.list(command.all)?;
     let id = |container: &Container| {
-        if command.no_trunc { container.id.to_string() } else { container.id.short().to_owned() }
+        if command.no_trunc {
+            container.id.to_string()
+        } else {
+            container.id.short().to_owned()
+        }
     };
     if command.quiet {
-        containers.iter().for_each(|container| println!("{}", id(container)));
+        containers
+            .iter()
+            .for_each(|container| println!("{}", id(container)));
         return Ok(0);
     }
     let rows: Vec<Vec<String>> = containers
         .iter()
         .map(|container| {
             let args = container.settings.args.join(" ");
-            let args = if command.no_trunc { args } else { table::cut(&args, COMMAND_WIDTH) };
+            let args = if command.no_trunc {
+                args
+            } else {
+                table::cut(&args, COMMAND_WIDTH)
+            };
             vec![
                 id(container),
                 container.settings.image.clone(),
@@ -60,7 +78,11 @@ fn status(container: &Container) -> String {
     match (container.state, container.started, container.finished) {
         (State::Running, Some(started), _) => format!("Up {}", table::since(started)),
         (State::Exited, _, Some(finished)) => {
-            format!("Exited ({}) {} ago", container.exit_code.unwrap_or(0), table::since(finished))
+            format!(
+                "Exited ({}) {} ago",
+                container.exit_code.unwrap_or(0),
+                table::since(finished)
+            )
         }
         _ => "Created".to_owned(),
     }
@@ -68,12 +90,31 @@ fn status(container: &Container) -> String {
 
 /// Published ports, and those that the image exposes without their being published.
 fn ports(container: &Container) -> String {
-    let endpoint = container.endpoint.iter().filter(|_| container.state == State::Running);
-    let published: Vec<Publish> = endpoint.flat_map(|endpoint| endpoint.ports.clone()).collect();
+    let endpoint = container
+        .endpoint
+        .iter()
+        .filter(|_| container.state == State::Running);
+    let published: Vec<Publish> = endpoint
+        .flat_map(|endpoint| endpoint.ports.clone())
+        .collect();
     if container.state != State::Running {
         return String::new();
     }
-    let is_published = |exposed: &str| published.iter().any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed);
-    let exposed = container.settings.exposed.iter().filter(|exposed| !is_published(exposed)).cloned();
-    published.iter().map(Publish::to_string).chain(exposed).collect::<Vec<_>>().join(", ")
+    let is_published = |exposed: &str| {
+        published
+            .iter()
+            .any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed)
+    };
+    let exposed = container
+        .settings
+        .exposed
+        .iter()
+        .filter(|exposed| !is_published(exposed))
+        .cloned();
+    published
+        .iter()
+        .map(Publish::to_string)
+        .chain(exposed)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

@@ -128,7 +128,12 @@ impl Engine {
         let image = Images::open(&self.root)?.resolve(&request.image)?;
         let name = request.name.clone();
         let id = ContainerId::random().map_err(CreateError::Random)?;
-        let settings = settings(&id, request, image.id.to_string(), image.config.config().as_ref())?;
+        let settings = settings(
+            &id,
+            request,
+            image.id.to_string(),
+            image.config.config().as_ref(),
+        )?;
         self.insert(&id, name, &settings)?;
         Ok(self
             .database

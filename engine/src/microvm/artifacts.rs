@@ -106,9 +106,9 @@ fn open(path: &Path) -> Result<File, ArtifactError> {
 
 const ELF_HEADER: usize = 20;
 
-/// Whether an ELF header is that of a 64-bit, little-endian program for x86-64 (machine 62).
+/// Whether an ELF header is that of a 64-bit, little-endian executable (type 2) for x86-64 (machine 62). Programs of today are of type 3.
 fn is_kernel(header: &[u8; ELF_HEADER]) -> bool {
-    header.starts_with(b"\x7fELF\x02\x01") && header[18..] == [62, 0]
+    header.starts_with(b"\x7fELF\x02\x01") && header[16..] == [2, 0, 62, 0]
 }
 
 /// `RVM_LIBEXEC` alone when it is set; otherwise where `make install` puts the files, then beside the program.

@@ -25,7 +25,7 @@ use crate::spec::{SpecError, files, runtime_spec};
 use crate::state::Database;
 
 /// How long a guest may take until its agent is there. An emulated guest kernel on a busy machine takes many times what it should.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
+const BOOT_LIMIT: Duration = Duration::from_secs(600);
 
 /// How long the VMM's last word is waited for when its sockets are closed.
 const END_PATIENCE: Duration = Duration::from_secs(2);

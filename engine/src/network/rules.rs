@@ -78,7 +78,8 @@ fn table(network: &str, subnet: Subnet) -> String {
     let chains = [
         ("guard", "type filter hook prerouting priority raw"),
         ("prerouting", "type nat hook prerouting priority dstnat"),
-        ("output", "type nat hook output priority dstnat"),
+        // The name dstnat is not known at this hook.
+        ("output", "type nat hook output priority -100"),
         ("postrouting", "type nat hook postrouting priority srcnat"),
         ("forward", "type filter hook forward priority filter"),
     ];

@@ -50,7 +50,10 @@ impl FromStr for Signal {
                 "RTMAX" => 64_i32.checked_sub(offset),
                 _ => None,
             };
-            return number.filter(|number| *number >= 34).and_then(Self::from_number).ok_or_else(invalid);
+            return number
+                .filter(|number| *number >= 34)
+                .and_then(Self::from_number)
+                .ok_or_else(invalid);
         }
         NAMES
             .iter()
