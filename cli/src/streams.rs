@@ -58,7 +58,7 @@ pub fn receive(session: &mut Session) -> io::Result<Option<Exit>> {
     let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
     let mut broken = None;
     loop {
-        let result = match session.next() {
+        let result = match session.next_event() {
             // Each chunk at once: what a process has written is not held back to wait for the end of a line.
             Event::Stdout(bytes) => stdout.write_all(&bytes).and_then(|()| stdout.flush()),
             Event::Stderr(bytes) => stderr.write_all(&bytes).and_then(|()| stderr.flush()),

@@ -40,7 +40,7 @@ impl Session {
     }
 
     /// Waits for what comes next.
-    pub fn next(&mut self) -> Event {
+    pub fn next_event(&mut self) -> Event {
         loop {
             match frame::read(&mut self.0) {
                 Ok(Some((Kind::Stdout, bytes))) => return Event::Stdout(bytes),

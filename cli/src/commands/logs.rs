@@ -22,7 +22,7 @@ pub fn run(engine: &Engine, command: &Logs) -> Result<u8, Failure> {
     let container = engine.find(&command.container)?;
     let mut logs = engine.logs(&container, tail, command.follow)?;
     let (mut stdout, mut stderr) = (io::stdout().lock(), io::stderr().lock());
-    while let Some(entry) = logs.next()? {
+    while let Some(entry) = logs.next_entry()? {
         let out: &mut dyn Write = match entry.stream {
             Stream::Stdout => &mut stdout,
             Stream::Stderr => &mut stderr,

@@ -1,9 +1,9 @@
 //! `rvm run`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rvm_engine::Engine;
-use rvm_engine::container::Container;
+use rvm_engine::id::ContainerId;
 use rvm_engine::lifecycle::{Attach, CreateRequest};
 use rvm_engine::options::signal::Signal;
 use rvm_engine::root::Root;
@@ -36,24 +36,24 @@ pub fn run(root: Root, command: Run) -> Result<u8, Failure> {
         output: !detach,
         window: terminal::window().filter(|_| tty),
     };
-    let mut started = match engine.start(&container, attach) {
-        Ok(started) => started,
-        Err(error) => return Err(error.into()),
-    };
+    // Before the start, so that a signal on the way ends the container too.
+    let window_input = Arc::new(OnceLock::new());
+    if !detach && (sig_proxy || tty) {
+        forward_signals(
+            engine.root().clone(),
+            &container.id,
+            tty.then(|| window_input.clone()),
+            sig_proxy,
+        )?;
+    }
+    let mut started = engine.start(&container, attach)?;
     if detach {
         println!("{}", container.id);
         return Ok(0);
     }
     let raw = (tty && interactive).then(Raw::enter).transpose()?;
     let input = Arc::new(Mutex::new(started.session.input()?));
-    if sig_proxy || tty {
-        forward_signals(
-            &engine,
-            container.clone(),
-            tty.then(|| input.clone()),
-            sig_proxy,
-        )?;
-    }
+    let _ = window_input.set(input.clone());
     if interactive {
         streams::send_stdin(input)?;
     }
@@ -118,20 +118,19 @@ fn request(command: Run) -> Result<CreateRequest, Failure> {
 
 /// Passes signals on to the process, in a thread that nobody waits for, and changes of the terminal's size.
 fn forward_signals(
-    engine: &Engine,
-    container: Container,
-    terminal: Option<SharedInput>,
+    root: Root,
+    id: &ContainerId,
+    terminal: Option<Arc<OnceLock<SharedInput>>>,
     proxy: bool,
 ) -> Result<(), Failure> {
     // Not those that say something about this process alone, or that stop it at its own terminal.
     let own = [
         SIGCHLD, SIGPIPE, SIGURG, SIGTSTP, SIGTTIN, SIGTTOU, SIGWINCH,
     ];
-    let forbidden = |signal: &i32| signal_hook::consts::FORBIDDEN.contains(signal);
+    let passed =
+        |signal: &i32| !own.contains(signal) && !signal_hook::consts::FORBIDDEN.contains(signal);
     let mut caught: Vec<i32> = if proxy {
-        (1..=31)
-            .filter(|s| !own.contains(s) && !forbidden(s))
-            .collect()
+        (1..=31).filter(passed).collect()
     } else {
         Vec::new()
     };
@@ -139,26 +138,17 @@ fn forward_signals(
         caught.push(SIGWINCH);
     }
     let mut signals = Signals::new(caught)?;
-    let root = engine.root().clone();
+    let id = id.to_string();
     let forward = move || {
-        let Ok(engine) = Engine::open(root) else {
-            return;
-        };
-        let container = match engine.find(container.id.as_str()) {
-            Ok(container) => container,
-            Err(_) => return,
-        };
         for signal in signals.forever() {
-            match (signal, &terminal) {
-                (SIGWINCH, Some(input)) => streams::send_window(input),
-                (signal, _) => {
-                    let Some(signal) = Signal::from_number(signal) else {
-                        continue;
-                    };
-                    if let Err(error) = engine.signal(&container, signal) {
-                        tracing::debug!(%error, "the signal could not be passed on");
-                    }
+            if signal == SIGWINCH {
+                if let Some(input) = terminal.as_ref().and_then(|input| input.get()) {
+                    streams::send_window(input);
                 }
+            } else if let Some(signal) = Signal::from_number(signal)
+                && let Err(error) = send(&root, &id, signal)
+            {
+                tracing::debug!(%error, "the signal could not be passed on");
             }
         }
     };
@@ -166,4 +156,10 @@ fn forward_signals(
         .name("signals".into())
         .spawn(forward)?;
     Ok(())
+}
+
+fn send(root: &Root, id: &str, signal: Signal) -> Result<(), Failure> {
+    let engine = Engine::open(root.clone())?;
+    let container = engine.find(id)?;
+    Ok(engine.signal(&container, signal)?)
 }

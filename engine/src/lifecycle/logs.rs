@@ -67,7 +67,7 @@ impl Engine {
 
 impl Logs {
     /// The next entry, for which a log that is followed is waited for; `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Entry>, LogError> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, LogError> {
         if let Some(entry) = self.first.pop_front() {
             return Ok(Some(entry));
         }

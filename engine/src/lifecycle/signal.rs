@@ -110,7 +110,7 @@ impl Engine {
             };
             match monitor_client::request(&self.root.container(&container.id), &attach) {
                 Ok(stream) => {
-                    if let Event::Exited(exit) = Session::new(stream).next() {
+                    if let Event::Exited(exit) = Session::new(stream).next_event() {
                         return Ok(exit);
                     }
                 }

@@ -40,7 +40,12 @@ impl Broker {
             })?;
         match (length, fd) {
             (0, _) => Err(BrokerError::Closed),
-            (4, Some(fd)) => Ok((u32::from_le_bytes(port), fd.into())),
+            (4, Some(fd)) => {
+                let stream = UnixStream::from(fd);
+                // The VMM makes both ends in one call, and its own must not block.
+                stream.set_nonblocking(false).map_err(BrokerError::Socket)?;
+                Ok((u32::from_le_bytes(port), stream))
+            }
             _ => Err(BrokerError::Message),
         }
     }

@@ -100,9 +100,11 @@ fn respond(stream: &mut UnixStream, result: Result<(), GuestError>) -> Result<()
     frame::write_json(stream, Kind::Response, &response)
 }
 
-/// SIGKILL ends the microVM: no guest can stand in its way, and there is nothing in it but this container.
+/// SIGKILL ends the microVM: no guest can stand in its way, and there is nothing in it but this container. Before the
+/// container's process is there to take them, signals that ask for an end do the same.
 fn send_signal(shared: &Shared, id: &ContainerId, signal: Signal) -> Result<(), GuestError> {
-    if signal == Signal::KILL {
+    let starting = matches!(shared.phase(), Phase::Starting);
+    if signal == Signal::KILL || (starting && signal.asks_for_end()) {
         return shared.kill();
     }
     let request = AgentRequest::Signal {

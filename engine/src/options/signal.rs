@@ -27,6 +27,11 @@ impl Signal {
             .then_some(Self(number))
     }
 
+    /// Whether it is one with which people and service managers end programs.
+    pub fn asks_for_end(self) -> bool {
+        [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM].contains(&self.0)
+    }
+
     /// Its number.
     pub fn number(self) -> i32 {
         self.0
