@@ -171,9 +171,10 @@ fn enter(folder: &Path) -> Result<(), Error> {
 
 /// Removes a container's folder. Only for one whose root file system is unmounted: a mounted one would be emptied.
 pub fn remove_folder(folder: &Path) {
-    if let Err(e) = fs::remove_dir_all(folder) {
-        if e.kind() != io::ErrorKind::NotFound {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
             crate::console::warn("a container's folder could not be removed", &e);
         }
+        _ => {}
     }
 }

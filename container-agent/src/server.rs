@@ -234,10 +234,10 @@ impl Server {
             }
             Request::Shutdown => {
                 self.containers.end_all(&mut self.children);
-                if self.respond(connection, &Response::Ok).is_ok() {
-                    if let Some(connection) = self.connections.remove(&connection) {
-                        connection.finish();
-                    }
+                if self.respond(connection, &Response::Ok).is_ok()
+                    && let Some(connection) = self.connections.remove(&connection)
+                {
+                    connection.finish();
                 }
                 self.power.off();
             }

@@ -123,10 +123,10 @@ fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
         RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
     )?;
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-            if let Some(descriptor) = descriptors.next() {
-                return Ok(descriptor);
-            }
+        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message
+            && let Some(descriptor) = descriptors.next()
+        {
+            return Ok(descriptor);
         }
     }
     Err(io::ErrorKind::UnexpectedEof.into())
