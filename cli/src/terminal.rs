@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use rvm_engine::lifecycle::WindowSize;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// How the terminal was before it became raw.
 static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
@@ -50,6 +52,21 @@ pub fn restore_on_panic() {
         restore();
         report(panic);
     }));
+}
+
+/// Has the signals that end this program restore the terminal before they do. For commands that pass none of them on.
+pub fn restore_on_signals() -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    let end = move || {
+        for signal in signals.forever() {
+            restore();
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    };
+    std::thread::Builder::new()
+        .name("ending".into())
+        .spawn(end)?;
+    Ok(())
 }
 
 /// The size of the caller's terminal, if there is one.

@@ -32,6 +32,9 @@ pub fn run(engine: &Engine, command: Exec) -> Result<u8, Failure> {
         window: terminal::window(),
     };
     let mut session = engine.exec(&container, request)?;
+    if tty && interactive {
+        terminal::restore_on_signals()?;
+    }
     let raw = (tty && interactive).then(Raw::enter).transpose()?;
     let input = Arc::new(Mutex::new(session.input()?));
     if tty {

@@ -51,6 +51,9 @@ pub fn run(root: Root, command: Run) -> Result<u8, Failure> {
         println!("{}", container.id);
         return Ok(0);
     }
+    if tty && interactive && !sig_proxy {
+        terminal::restore_on_signals()?;
+    }
     let raw = (tty && interactive).then(Raw::enter).transpose()?;
     let input = Arc::new(Mutex::new(started.session.input()?));
     let _ = window_input.set(input.clone());
