@@ -67,7 +67,7 @@ impl Cgroup {
 
     fn limit(&self, resources: &Resources) -> Result<(), Error> {
         for (file, value) in limits(resources) {
-            match fs::write(self.path.join(&file), &value) {
+            match set(&self.path.join(&file), &value) {
                 // A kernel without swap has no such file, and nothing to limit.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && file == "memory.swap.max" => {}
                 result => result.map_err(|e| Error::Limit(file, value, e))?,
@@ -79,7 +79,7 @@ impl Cgroup {
     /// Sends a signal to every process in it.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         if signal == libc::SIGKILL {
-            return fs::write(self.path.join("cgroup.kill"), "1");
+            return set(&self.path.join("cgroup.kill"), "1");
         }
         let processes = fs::read_to_string(self.path.join("cgroup.procs"))?;
         for process in processes.lines().filter_map(|line| line.parse().ok()) {
@@ -112,6 +112,12 @@ impl Cgroup {
     }
 }
 
+/// Writes to a file of the hierarchy without trying to make it, which the kernel would forbid instead of saying that it is missing.
+fn set(file: &Path, value: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(file)?;
+    io::Write::write_all(&mut file, value.as_bytes())
+}
+
 fn value(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.lines()
@@ -140,7 +146,7 @@ fn enable_controllers(path: &Path) -> io::Result<()> {
     for folder in above {
         fs::create_dir_all(folder)?;
         if !wanted.is_empty() {
-            fs::write(folder.join("cgroup.subtree_control"), wanted.join(" "))?;
+            set(&folder.join("cgroup.subtree_control"), &wanted.join(" "))?;
         }
     }
     Ok(())
