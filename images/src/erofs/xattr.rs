@@ -17,9 +17,9 @@ const PREFIXES: [(&[u8], u8); 5] = [
 /// A full name and its value.
 type Xattr = (Box<[u8]>, Box<[u8]>);
 
-/// A set of extended attributes. Boxed as a whole: most files have none.
+/// A set of extended attributes.
 #[derive(Debug, Clone, Default)]
-pub struct Xattrs(Option<Box<Vec<Xattr>>>);
+pub struct Xattrs(Vec<Xattr>);
 
 impl Xattrs {
     /// Whether an image can hold an attribute of this name.
@@ -29,17 +29,13 @@ impl Xattrs {
 
     /// Sets `name`, with its prefix, to `value`.
     pub fn set(&mut self, name: &[u8], value: &[u8]) {
-        let list = self.0.get_or_insert_default();
-        list.retain(|(other, _)| &**other != name);
-        list.push((name.into(), value.into()));
+        self.0.retain(|(other, _)| &**other != name);
+        self.0.push((name.into(), value.into()));
     }
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0
-            .iter()
-            .flat_map(|list| list.iter())
-            .map(|(name, value)| (&**name, &**value))
+        self.0.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// Whether all of it fits one inode.
