@@ -21,7 +21,7 @@ kernel: setup
 # A static program for the guest, in a target folder of its own because its flags differ.
 agent: setup
 	@mkdir -p $(LIB)
-	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile agent --target $(TARGET) \
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --profile agent --target $(TARGET) \
 		--target-dir target/agent -p container-agent
 	@container-agent/mkinitramfs target/agent/$(TARGET)/agent/rvm-agent $(LIB)/initramfs.cpio
 
