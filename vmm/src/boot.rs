@@ -9,6 +9,7 @@ use linux_loader::configurator::{BootConfigurator, BootParams};
 use linux_loader::loader::bootparam::{boot_e820_entry, boot_params};
 use linux_loader::loader::elf::Elf;
 use linux_loader::loader::{self, KernelLoader};
+use rustix::rand::GetRandomFlags;
 use vm_memory::{
     Address, Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryError, GuestMemoryMmap,
     GuestMemoryRegion,
@@ -22,6 +23,9 @@ const HEADER_MAGIC: u32 = 0x5372_6448;
 const LOADER_UNDEFINED: u8 = 0xff;
 const E820_RAM: u32 = 1;
 const PAGE: u64 = 4096;
+/// `SETUP_RNG_SEED`
+const SETUP_RNG_SEED: u32 = 9;
+const SEED_LEN: usize = 32;
 
 /// Why a kernel could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,9 @@ pub enum Error {
     /// The zero page could not be written.
     #[error("can't write the zero page into guest memory")]
     ZeroPage(#[source] linux_loader::configurator::Error),
+    /// The host has no random bytes.
+    #[error("can't get random bytes for the guest")]
+    Seed(#[source] rustix::io::Errno),
     /// The zero page has no room for all memory regions.
     #[error("more memory regions than the zero page holds")]
     MemoryMap,
@@ -74,8 +81,29 @@ pub fn load(
         .map_err(Error::Cmdline)?
         .as_bytes()
         .len();
+    write_seed(memory)?;
     write_zero_page(memory, length, initramfs)?;
     Ok(kernel.kernel_load)
+}
+
+/// Writes a seed for the guest's random number generator. With it the generator is ready before anything asks for random
+/// bytes; without it each early request hashes the whole pool again.
+fn write_seed(memory: &GuestMemoryMmap) -> Result<(), Error> {
+    let mut data = Vec::with_capacity(16 + SEED_LEN);
+    data.extend_from_slice(&0u64.to_le_bytes());
+    data.extend_from_slice(&SETUP_RNG_SEED.to_le_bytes());
+    data.extend_from_slice(&(SEED_LEN as u32).to_le_bytes());
+    let mut seed = [0; SEED_LEN];
+    let mut filled = 0;
+    while filled < SEED_LEN {
+        match rustix::rand::getrandom(&mut seed[filled..], GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::Seed(error)),
+        }
+    }
+    data.extend_from_slice(&seed);
+    Ok(memory.write_slice(&data, layout::SETUP_DATA)?)
 }
 
 /// Loads the initramfs as high below the gap as it fits, and returns its address and size.
@@ -108,6 +136,7 @@ fn write_zero_page(
     params.hdr.kernel_alignment = 0x0100_0000;
     params.hdr.cmd_line_ptr = layout::CMDLINE.0 as u32;
     params.hdr.cmdline_size = cmdline_length as u32;
+    params.hdr.setup_data = layout::SETUP_DATA.0;
     if let Some((address, size)) = initramfs {
         params.hdr.ramdisk_image = address.0 as u32;
         params.hdr.ramdisk_size = size as u32;

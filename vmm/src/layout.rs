@@ -6,6 +6,8 @@ use vm_memory::GuestAddress;
 pub const GDT: GuestAddress = GuestAddress(0x500);
 /// The zero page, `struct boot_params` of the Linux boot protocol.
 pub const ZERO_PAGE: GuestAddress = GuestAddress(0x7000);
+/// The list of `struct setup_data` that the zero page points to.
+pub const SETUP_DATA: GuestAddress = GuestAddress(0x8000);
 /// The page tables that the boot processor starts with: a PML4, a page directory pointer table and one page directory.
 pub const PML4: GuestAddress = GuestAddress(0x9000);
 /// Second level of the page tables.
