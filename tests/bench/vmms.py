@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-COMMON_CMDLINE = "quiet panic=-1 reboot=k console=ttyS0"
+COMMON_CMDLINE = "quiet panic=-1 reboot=k console=ttyS0 noreplace-smp"
 READY_TIMEOUT_S = 300
 MEMORY_NAME = "guest-memory"
 # What the agent says on the console when there is no host to talk to, as under QEMU without a vsock device.

@@ -80,7 +80,7 @@ pub fn cmdline(kind: HostKind) -> &'static str {
         HostKind::Hardware => "",
         HostKind::EmulatedRing0 => {
             "noxsave nosmap clearcpuid=popcnt,smap,smep,rdtscp,cx16,bmi1,bmi2,adx,md_clear,fsgsbase,sse4_2,monitor,\
-             erms,fsrm,fsrs,fzrm,movbe,invpcid,pcid,umip"
+             erms,fsrm,fsrs,fzrm,movbe,invpcid,pcid,umip tick_stride=20 rodata=off"
         }
     }
 }
