@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rvm_agent_protocol::{Failure, FailureKind};
 
+use crate::device_rules;
 use crate::spec::Resources;
 
 const HIERARCHY: &str = "/sys/fs/cgroup";
@@ -21,6 +22,9 @@ pub enum Error {
     /// One of its limits.
     #[error("control group: {0} could not be set to {1}")]
     Limit(String, String, #[source] io::Error),
+    /// Its rules on devices.
+    #[error("control group: the rules on devices could not be set")]
+    Devices(#[source] io::Error),
 }
 
 impl From<Error> for Failure {
@@ -53,7 +57,8 @@ impl Cgroup {
             folder,
             oom_kills: 0,
         };
-        if let Err(e) = group.limit(resources) {
+        let devices = device_rules::attach(group.folder(), &resources.devices);
+        if let Err(e) = group.limit(resources).and(devices.map_err(Error::Devices)) {
             group.remove();
             return Err(e);
         }

@@ -11,6 +11,7 @@ mod child;
 mod connection;
 mod console;
 mod container;
+mod device_rules;
 mod guest;
 mod inside;
 mod network;

@@ -151,7 +151,19 @@ pub struct Resources {
     pub memory: Option<Memory>,
     pub cpu: Option<Cpu>,
     pub pids: Option<Pids>,
+    pub devices: Vec<DeviceRule>,
     pub unified: BTreeMap<String, String>,
+}
+
+/// Which devices may be used, and how; what is not said is all of it.
+#[derive(Deserialize)]
+pub struct DeviceRule {
+    pub allow: bool,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub major: Option<i64>,
+    pub minor: Option<i64>,
+    pub access: Option<String>,
 }
 
 /// Memory, in bytes; -1 is no limit.
