@@ -49,7 +49,7 @@ pub enum Command {
     /// Load an image from an OCI layout, an OCI archive or a docker save archive
     Load(Load),
     /// Show what this host has for microVMs
-    Info,
+    Info(Info),
     /// Stand beside a container; started by rvm itself
     #[command(hide = true)]
     Monitor(Monitor),
@@ -291,4 +291,12 @@ pub struct Load {
 pub struct Monitor {
     /// Container
     pub id: String,
+}
+
+/// `rvm info`
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Format output: json for a JSON object, instead of a text
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
+    pub format: Option<String>,
 }

@@ -4,9 +4,11 @@ use crate::error::chain;
 use crate::microvm::{Artifacts, kind, memory_mib, open_kvm};
 use crate::root::Root;
 use rvm_vmm::config::HostKind;
+use serde::Serialize;
 
 /// What this host has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Info {
     /// The host kernel's release.
     pub kernel: String,
@@ -16,6 +18,10 @@ pub struct Info {
     pub memory_mib: u64,
     /// KVM, or why it can't be used.
     pub kvm: String,
+    /// KVM's kind, when it can be used.
+    pub host_kind: Option<HostKind>,
+    /// What the guest kernel's command line needs on this host.
+    pub host_cmdline: String,
     /// Where the VMM is, or that it is not.
     pub vmm: String,
     /// Where the guest's kernel is, or that it is not.
@@ -24,15 +30,13 @@ pub struct Info {
 
 /// Looks at the host.
 pub fn info(root: &Root) -> Info {
-    let kvm = match open_kvm()
-        .and_then(|kvm| kind(root, &kvm))
-        .map(|report| report.kind)
-    {
-        Ok(HostKind::Hardware) => "hardware virtualisation (VMX or SVM)".to_owned(),
-        Ok(HostKind::EmulatedRing0) => {
-            "programs of a guest run natively, its kernel is emulated".to_owned()
-        }
-        Err(error) => format!("not usable: {}", chain(&error)),
+    let (kvm, host_kind, host_cmdline) = match open_kvm().and_then(|kvm| kind(root, &kvm)) {
+        Ok(report) => (describe(report.kind), Some(report.kind), report.cmdline),
+        Err(error) => (
+            format!("not usable: {}", chain(&error)),
+            None,
+            String::new(),
+        ),
     };
     let (vmm, guest_kernel) = match Artifacts::find(None) {
         Ok(artifacts) => (
@@ -49,7 +53,18 @@ pub fn info(root: &Root) -> Info {
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_mib: memory_mib(),
         kvm,
+        host_kind,
+        host_cmdline,
         vmm,
         guest_kernel,
+    }
+}
+
+fn describe(kind: HostKind) -> String {
+    match kind {
+        HostKind::Hardware => "hardware virtualisation (VMX or SVM)".to_owned(),
+        HostKind::EmulatedRing0 => {
+            "programs of a guest run natively, its kernel is emulated".to_owned()
+        }
     }
 }

@@ -27,6 +27,53 @@ const KVM_FEATURES_WITHOUT_HYPERCALLS: u32 = 1 | 1 << 3 | 1 << 24;
 const EBX_ERMS: u32 = 1 << 9;
 const EDX_FSRM: u32 = 1 << 4;
 
+/// Features by which Linux comes to use instructions that an emulator of ring 0 does not know, or string instructions that it runs byte by
+/// byte, as Linux numbers them (arch/x86/include/asm/cpufeatures.h): 32 for each word, in a word the bit of a register.
+const NOT_EMULATED: [u32; 19] = [
+    59,  // rdtscp
+    131, // monitor
+    141, // cx16
+    145, // pcid
+    151, // popcnt
+    154, // xsave
+    221, // mwaitx
+    288, // fsgsbase
+    295, // smep
+    296, // bmi2
+    297, // erms
+    298, // invpcid
+    308, // smap
+    312, // clwb
+    394, // fzrm
+    395, // fsrs
+    402, // lkgs
+    517, // waitpkg
+    580, // fsrm
+];
+
+/// Those of [`NOT_EMULATED`] that this host's processor has. CPUID shows some of them to a guest whatever it is told to show.
+pub fn not_emulated(kvm: &Kvm) -> Result<Vec<u32>, kvm_ioctls::Error> {
+    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
+    let word = |function, index, register: fn(&kvm_cpuid_entry2) -> u32| {
+        let mut entries = supported.as_slice().iter();
+        entries
+            .find(|entry| entry.function == function && entry.index == index)
+            .map_or(0, register)
+    };
+    let words = |number: &u32| match number / 32 {
+        1 => word(0x8000_0001, 0, |entry| entry.edx),
+        4 => word(LEAF_FEATURES, 0, |entry| entry.ecx),
+        6 => word(0x8000_0001, 0, |entry| entry.ecx),
+        9 => word(LEAF_EXTENDED_FEATURES, 0, |entry| entry.ebx),
+        12 => word(LEAF_EXTENDED_FEATURES, 1, |entry| entry.eax),
+        16 => word(LEAF_EXTENDED_FEATURES, 0, |entry| entry.ecx),
+        18 => word(LEAF_EXTENDED_FEATURES, 0, |entry| entry.edx),
+        _ => 0,
+    };
+    let present = |number: &u32| words(number) >> (number % 32) & 1 == 1;
+    Ok(NOT_EMULATED.into_iter().filter(present).collect())
+}
+
 /// What KVM supports, changed for `host`. It is the same each time on the same host.
 pub fn template(kvm: &Kvm, host: HostKind) -> Result<CpuId, kvm_ioctls::Error> {
     let mut cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;

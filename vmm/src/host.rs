@@ -7,7 +7,7 @@ use kvm_ioctls::{Cap, Kvm, VcpuExit};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use crate::config::HostKind;
-use crate::registers;
+use crate::{cpuid, registers};
 
 /// `fwait; hlt`: every 64-bit processor runs it, an emulator of ring 0 may not.
 const PROBE: [u8; 2] = [0x9b, 0xf4];
@@ -74,13 +74,19 @@ pub fn probe(kvm: &Kvm) -> Result<HostKind, Error> {
     }
 }
 
-/// What the kernel's command line needs on a host of `kind`.
-pub fn cmdline(kind: HostKind) -> &'static str {
+/// What the guest kernel's command line needs on a host of `kind`; guest-kernel/README.md says why.
+pub fn cmdline(kvm: &Kvm, kind: HostKind) -> Result<String, kvm_ioctls::Error> {
     match kind {
-        HostKind::Hardware => "",
+        HostKind::Hardware => Ok(String::new()),
         HostKind::EmulatedRing0 => {
-            "noxsave nosmap clearcpuid=popcnt,smap,smep,rdtscp,cx16,bmi1,bmi2,adx,md_clear,fsgsbase,sse4_2,monitor,\
-             erms,fsrm,fsrs,fzrm,movbe,invpcid,pcid,umip tick_stride=20 rodata=off"
+            let hidden: Vec<_> = cpuid::not_emulated(kvm)?
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            Ok(format!(
+                "tick_stride=20 rodata=off clearcpuid={}",
+                hidden.join(",")
+            ))
         }
     }
 }

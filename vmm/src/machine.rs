@@ -13,7 +13,7 @@ use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRe
 
 use crate::bus::Bus;
 use crate::bus::RestoreError;
-use crate::config::{Config, HostKind, MAX_VCPUS, Start};
+use crate::config::{Config, MAX_VCPUS, Start};
 use crate::console::{self, Console};
 use crate::devices::{self, Device};
 use crate::image::Image;
@@ -136,7 +136,7 @@ impl Machine {
             .connect(&vm)
             .map_err(|e| Error::Kvm("connect the serial console's interrupt", e))?;
         let virtio = devices::create(&config, &vm, &memory)?;
-        let entry = boot(&config, &virtio, &memory)?;
+        let entry = boot(&config, &kvm, &virtio, &memory)?;
         let subscribers = virtio
             .iter()
             .map(|device| device.transport.subscriber())
@@ -226,6 +226,7 @@ fn check(saved: &MachineState, config: &Config, cpuid: &CpuId) -> Result<(), Err
 /// Loads what a machine that boots needs, and returns where it starts.
 fn boot(
     config: &Config,
+    kvm: &Kvm,
     virtio: &[Device],
     memory: &GuestMemoryMmap,
 ) -> Result<Option<GuestAddress>, Error> {
@@ -240,7 +241,9 @@ fn boot(
     };
     let mut kernel = Image::new(file(kernel_fd));
     let mut initramfs = initramfs_fd.map(|fd| Image::new(file(fd)));
-    let cmdline = full_cmdline(cmdline, config.host, virtio)?;
+    let host_cmdline =
+        host::cmdline(kvm, config.host).map_err(|e| Error::Kvm("say what CPUID it supports", e))?;
+    let cmdline = full_cmdline(cmdline, &host_cmdline, virtio)?;
     mptable::write(memory, config.vcpus).map_err(Error::MpTable)?;
     Ok(Some(boot::load(
         memory,
@@ -284,9 +287,9 @@ fn create_vm(kvm: &Kvm, memory: &GuestMemoryMmap) -> Result<VmFd, Error> {
 }
 
 /// The configuration's command line, what this kind of host needs, and the virtio devices.
-fn full_cmdline(base: &str, host: HostKind, virtio: &[Device]) -> Result<Cmdline, Error> {
+fn full_cmdline(base: &str, host: &str, virtio: &[Device]) -> Result<Cmdline, Error> {
     let mut cmdline = Cmdline::new(layout::CMDLINE_MAX).map_err(Error::Cmdline)?;
-    for part in [base, host::cmdline(host)] {
+    for part in [base, host] {
         if !part.is_empty() {
             cmdline.insert_str(part).map_err(Error::Cmdline)?;
         }

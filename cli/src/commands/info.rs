@@ -3,10 +3,15 @@
 use rvm_engine::host;
 use rvm_engine::root::Root;
 
+use crate::arguments::Info;
 use crate::failure::Failure;
 
-pub fn run(root: &Root) -> Result<u8, Failure> {
+pub fn run(root: &Root, arguments: &Info) -> Result<u8, Failure> {
     let info = host::info(root);
+    if arguments.format.is_some() {
+        println!("{}", serde_json::json!(info));
+        return Ok(0);
+    }
     println!("Version: {}", env!("CARGO_PKG_VERSION"));
     println!("Root folder: {}", root.path().display());
     println!("Host kernel: {}", info.kernel);

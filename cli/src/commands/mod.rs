@@ -41,7 +41,7 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Inspect(command) => inspect::run(&engine(root)?, &command),
         Command::Images(command) => image::list(&root, &command),
         Command::Load(command) => image::load(&root, &command),
-        Command::Info => info::run(&root),
+        Command::Info(arguments) => info::run(&root, &arguments),
         Command::Monitor(command) => monitor::run(&root, &command),
     }
 }

@@ -43,6 +43,8 @@ pub struct HostReport {
     pub kernel: String,
     /// What was found.
     pub kind: HostKind,
+    /// What the guest kernel's command line needs for it.
+    pub cmdline: String,
 }
 
 /// Opens `/dev/kvm`.
@@ -83,7 +85,14 @@ pub fn kind(root: &Root, kvm: &OwnedFd) -> Result<HostReport, HostError> {
     // SAFETY: the descriptor was just made for it, is /dev/kvm, and nobody else closes it.
     let probed = unsafe { Kvm::from_raw_fd(fd) };
     let kind = rvm_vmm::host::probe(&probed).map_err(HostError::Probe)?;
-    let report = HostReport { boot, kernel, kind };
+    let cmdline =
+        rvm_vmm::host::cmdline(&probed, kind).map_err(|error| HostError::Open(error.into()))?;
+    let report = HostReport {
+        boot,
+        kernel,
+        kind,
+        cmdline,
+    };
     if let Err(error) = store(&root.host(), &report) {
         tracing::debug!(%error, "the host's examination is not remembered");
     }
