@@ -22,7 +22,6 @@ fn a_terminal_is_the_containers_until_its_end() {
     terminal.wait_for("/dev/pts/0");
     terminal.wait_for("xterm");
     terminal.wait_for("size-24 80");
-    terminal.type_in("trap 'echo size-$(stty size)' WINCH\n");
     terminal.resize(31, 101);
     terminal
         .type_in("while [ \"$(stty size)\" != '31 101' ]; do :; done; echo resized-$((40 + 2))\n");

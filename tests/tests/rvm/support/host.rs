@@ -20,7 +20,7 @@ const KEEPER: &str = r#"
     fi
     echo "$pid"
     read -r end
-    "$1" --root "$2/root" ps --all --quiet 2>/dev/null | xargs -r "$1" --root "$2/root" rm --force >/dev/null 2>&1
+    timeout 60 "$1" --root "$2/root" ps --all --quiet 2>/dev/null | timeout 60 xargs -r "$1" --root "$2/root" rm --force >/dev/null 2>&1
     umount "$2/root" 2>/dev/null
     rm -rf "$2"
 "#;

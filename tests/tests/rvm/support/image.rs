@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::process::judge;
-use super::{Host, archive};
+use super::{Host, Process, archive};
 
 /// An OCI layout folder with one image.
 pub struct Layout {
@@ -39,9 +39,9 @@ impl Layout {
     /// Changes the image's configuration, with umoci's options.
     pub fn configure(self, options: &[&str]) -> Self {
         let image = format!("{}:{}", self.path(), self.tag);
-        for option in options {
-            judge("umoci", ["config", "--image", &image, option]);
-        }
+        let mut command = std::process::Command::new("umoci");
+        command.args(["config", "--image", &image]).args(options);
+        Process::start(command).wait().success();
         judge("umoci", ["gc", "--layout", self.path()]);
         self
     }
