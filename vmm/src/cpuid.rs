@@ -1,6 +1,8 @@
 //! What CPUID tells the guest: what KVM supports, with each vCPU's own number, and on a host that emulates ring 0
 //! without what can't be emulated there.
 
+use std::arch::x86_64::{__cpuid, __cpuid_count};
+
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 use kvm_ioctls::{Kvm, VcpuFd};
 
@@ -51,27 +53,20 @@ const NOT_EMULATED: [u32; 19] = [
     580, // fsrm
 ];
 
-/// Those of [`NOT_EMULATED`] that this host's processor has. CPUID shows some of them to a guest whatever it is told to show.
-pub fn not_emulated(kvm: &Kvm) -> Result<Vec<u32>, kvm_ioctls::Error> {
-    let supported = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)?;
-    let word = |function, index, register: fn(&kvm_cpuid_entry2) -> u32| {
-        let mut entries = supported.as_slice().iter();
-        entries
-            .find(|entry| entry.function == function && entry.index == index)
-            .map_or(0, register)
-    };
-    let words = |number: &u32| match number / 32 {
-        1 => word(0x8000_0001, 0, |entry| entry.edx),
-        4 => word(LEAF_FEATURES, 0, |entry| entry.ecx),
-        6 => word(0x8000_0001, 0, |entry| entry.ecx),
-        9 => word(LEAF_EXTENDED_FEATURES, 0, |entry| entry.ebx),
-        12 => word(LEAF_EXTENDED_FEATURES, 1, |entry| entry.eax),
-        16 => word(LEAF_EXTENDED_FEATURES, 0, |entry| entry.ecx),
-        18 => word(LEAF_EXTENDED_FEATURES, 0, |entry| entry.edx),
+/// Those of [`NOT_EMULATED`] that this processor has: such a host lets its guests see its own CPUID, whatever they are meant to see.
+pub fn not_emulated() -> Vec<u32> {
+    let word = |number: &u32| match number / 32 {
+        1 => __cpuid(0x8000_0001).edx,
+        4 => __cpuid(LEAF_FEATURES).ecx,
+        6 => __cpuid(0x8000_0001).ecx,
+        9 => __cpuid_count(LEAF_EXTENDED_FEATURES, 0).ebx,
+        12 => __cpuid_count(LEAF_EXTENDED_FEATURES, 1).eax,
+        16 => __cpuid_count(LEAF_EXTENDED_FEATURES, 0).ecx,
+        18 => __cpuid_count(LEAF_EXTENDED_FEATURES, 0).edx,
         _ => 0,
     };
-    let present = |number: &u32| words(number) >> (number % 32) & 1 == 1;
-    Ok(NOT_EMULATED.into_iter().filter(present).collect())
+    let present = |number: &u32| word(number) >> (number % 32) & 1 == 1;
+    NOT_EMULATED.into_iter().filter(present).collect()
 }
 
 /// What KVM supports, changed for `host`. It is the same each time on the same host.

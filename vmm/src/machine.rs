@@ -136,7 +136,7 @@ impl Machine {
             .connect(&vm)
             .map_err(|e| Error::Kvm("connect the serial console's interrupt", e))?;
         let virtio = devices::create(&config, &vm, &memory)?;
-        let entry = boot(&config, &kvm, &virtio, &memory)?;
+        let entry = boot(&config, &virtio, &memory)?;
         let subscribers = virtio
             .iter()
             .map(|device| device.transport.subscriber())
@@ -226,7 +226,6 @@ fn check(saved: &MachineState, config: &Config, cpuid: &CpuId) -> Result<(), Err
 /// Loads what a machine that boots needs, and returns where it starts.
 fn boot(
     config: &Config,
-    kvm: &Kvm,
     virtio: &[Device],
     memory: &GuestMemoryMmap,
 ) -> Result<Option<GuestAddress>, Error> {
@@ -241,9 +240,7 @@ fn boot(
     };
     let mut kernel = Image::new(file(kernel_fd));
     let mut initramfs = initramfs_fd.map(|fd| Image::new(file(fd)));
-    let host_cmdline =
-        host::cmdline(kvm, config.host).map_err(|e| Error::Kvm("say what CPUID it supports", e))?;
-    let cmdline = full_cmdline(cmdline, &host_cmdline, virtio)?;
+    let cmdline = full_cmdline(cmdline, &host::cmdline(config.host), virtio)?;
     mptable::write(memory, config.vcpus).map_err(Error::MpTable)?;
     Ok(Some(boot::load(
         memory,

@@ -85,8 +85,7 @@ pub fn kind(root: &Root, kvm: &OwnedFd) -> Result<HostReport, HostError> {
     // SAFETY: the descriptor was just made for it, is /dev/kvm, and nobody else closes it.
     let probed = unsafe { Kvm::from_raw_fd(fd) };
     let kind = rvm_vmm::host::probe(&probed).map_err(HostError::Probe)?;
-    let cmdline =
-        rvm_vmm::host::cmdline(&probed, kind).map_err(|error| HostError::Open(error.into()))?;
+    let cmdline = rvm_vmm::host::cmdline(kind);
     let report = HostReport {
         boot,
         kernel,
