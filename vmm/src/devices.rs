@@ -55,7 +55,7 @@ pub struct Device {
 
 /// Makes the devices of `config` in a fixed order: disks, networks, vsock, entropy.
 pub fn create(config: &Config, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<Vec<Device>, Error> {
-    let mut made: Vec<(&'static str, Result<Box<dyn VirtioDevice>, Source>)> = Vec::new();
+    let mut made: Vec<(&'static str, Made)> = Vec::new();
     for disk in &config.disks {
         // SAFETY: by the contract of `Config` the descriptor is open and belongs to this process.
         let file = unsafe { File::from_raw_fd(disk.fd) };
@@ -100,8 +100,9 @@ pub fn create(config: &Config, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<Ve
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
+type Made = Result<Box<dyn VirtioDevice>, Source>;
 
-fn boxed<D, E>(device: Result<D, E>) -> Result<Box<dyn VirtioDevice>, Source>
+fn boxed<D, E>(device: Result<D, E>) -> Made
 where
     D: VirtioDevice + 'static,
     E: std::error::Error + Send + Sync + 'static,

@@ -56,7 +56,10 @@ impl ReadVolatile for Image {
         let length = buffer.len().min(available) / PAGE * PAGE;
         let guard = buffer.ptr_guard_mut();
         let address = guard.as_ptr();
-        if length == 0 || address as usize % PAGE != 0 || position % PAGE as u64 != 0 {
+        if length == 0
+            || !(address as usize).is_multiple_of(PAGE)
+            || !position.is_multiple_of(PAGE as u64)
+        {
             return self.0.read_volatile(buffer);
         }
         // SAFETY: the pages are guest memory, which nobody holds references into, and they stay readable and writable
