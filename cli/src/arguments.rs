@@ -10,6 +10,9 @@ use rvm_engine::options::memory::Memory;
 use rvm_engine::options::port::{self, Publish};
 use rvm_engine::options::signal::Signal;
 
+use crate::arguments_image as image;
+use crate::arguments_image::PullPolicy;
+
 /// Runs OCI containers, each in a KVM microVM of its own.
 #[derive(Debug, Parser)]
 #[command(name = "rvm", version, disable_help_subcommand = true)]
@@ -45,9 +48,26 @@ pub enum Command {
     /// Return what is known of one or more containers, as JSON
     Inspect(Containers),
     /// List images
-    Images(Images),
+    Images(image::Images),
+    /// Manage images
+    #[command(subcommand)]
+    Image(image::Image),
+    /// Download an image from a registry
+    Pull(image::Pull),
+    /// Upload an image to a registry
+    Push(image::Push),
+    /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
+    Tag(image::Tag),
+    /// Remove one or more images
+    Rmi(image::Rmi),
     /// Load an image from an OCI layout, an OCI archive or a docker save archive
-    Load(Load),
+    Load(image::Load),
+    /// Log in to a registry
+    Login(image::Login),
+    /// Log out from a registry
+    Logout(image::Logout),
+    /// Search Docker's registry for images
+    Search(image::Search),
     /// Show what this host has for microVMs
     Info(Info),
     /// Stand beside a container; started by rvm itself
@@ -142,6 +162,9 @@ pub struct Run {
     /// Network of the container
     #[arg(long, alias = "net", value_enum, default_value_t = NetworkArgument::Bridge)]
     pub network: NetworkArgument,
+    /// Pull the image before running
+    #[arg(long, value_enum, default_value_t = PullPolicy::Missing)]
+    pub pull: PullPolicy,
     /// Pass received signals on to the process
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub sig_proxy: bool,
@@ -265,26 +288,6 @@ pub struct Containers {
     /// Containers
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Images {
-    /// Only show image ids
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Don't truncate output
-    #[arg(long)]
-    pub no_trunc: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Load {
-    /// Read from a file or an OCI layout folder, instead of standard input
-    #[arg(short, long, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Suppress the progress
-    #[arg(short, long)]
-    pub quiet: bool,
 }
 
 #[derive(Debug, Args)]

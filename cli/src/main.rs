@@ -1,6 +1,7 @@
 //! `rvm`: containers in microVMs, on the command line.
 
 mod arguments;
+mod arguments_image;
 mod commands;
 mod failure;
 mod streams;

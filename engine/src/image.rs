@@ -4,7 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-pub use rvm_images::{Image, Listed, Loaded};
+pub use rvm_images::registry::{
+    CredentialError, CredentialStore, Credentials, Hit, PullOptions, Pulled, Pushed, RegistryError,
+    all_tags, credentials_key, login, search,
+};
+pub use rvm_images::{
+    Digest, Image, Listed, Loaded, Platform, PlatformError, Progress, Reference, ReferenceError,
+    Removed, Silent, Step,
+};
 use rvm_images::{LayerImageError, LoadError, LoadOptions, Store, StoreError};
 
 use crate::root::Root;
@@ -25,6 +32,19 @@ pub enum ImageError {
     /// It could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// It could not be pulled or pushed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The name is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+}
+
+impl ImageError {
+    /// Whether the image only has to be pulled.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Store(StoreError::NotFound(_)))
+    }
 }
 
 impl Images {
@@ -52,6 +72,30 @@ impl Images {
     /// All images.
     pub fn list(&self) -> Result<Vec<Listed>, ImageError> {
         Ok(self.0.list()?)
+    }
+
+    /// Gives an image another name.
+    pub fn tag(&self, image: &str, name: &Reference) -> Result<(), ImageError> {
+        Ok(self.0.tag(&self.0.resolve(image)?, name.clone())?)
+    }
+
+    /// Fetches an image from its registry.
+    pub fn pull(
+        &self,
+        name: &Reference,
+        options: &PullOptions,
+        progress: &dyn Progress,
+    ) -> Result<Pulled, ImageError> {
+        Ok(self.0.pull(name, options, progress)?)
+    }
+
+    /// Brings an image to the registry that its name says.
+    pub fn push(&self, name: &Reference, progress: &dyn Progress) -> Result<Pushed, ImageError> {
+        Ok(self.0.push(name, progress)?)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0
     }
 
     /// Loads the images of an archive or a layout folder.

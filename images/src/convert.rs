@@ -61,14 +61,45 @@ pub(crate) fn convert(
             Some(lower) => lower.merge(tree),
         }
     }
+    finish(writer, &merged.unwrap_or_default(), uuid)
+}
+
+/// The same for one layer from a stream, which is read to its end.
+pub(crate) fn convert_stream(
+    diff_id: Digest,
+    blob: impl Read + Send,
+    image: File,
+    limits: Limits,
+) -> Result<File, ConvertError> {
+    let mut writer = ImageWriter::new(image)?;
+    let tree = read_layer(diff_id, blob, &mut writer, limits)?;
+    finish(writer, &tree, &diff_id)
+}
+
+/// Only tells whether a blob unpacks to what it should.
+pub(crate) fn verify(
+    diff_id: Digest,
+    blob: impl Read + Send,
+    limits: Limits,
+) -> Result<(), ConvertError> {
+    let unreadable = |err| ConvertError::Layer {
+        diff_id,
+        source: Box::new(LayerError::Tar(crate::tar::TarError::Read(err))),
+    };
+    let mut stream = Hashing::new(limited(blob, limits).map_err(unreadable)?);
+    io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
+    expect(diff_id, stream.finish().0)
+}
+
+fn finish(writer: ImageWriter, tree: &Tree, uuid: &Digest) -> Result<File, ConvertError> {
     let mut uuid_bytes = [0; 16];
     uuid_bytes.copy_from_slice(&uuid.as_bytes()[..16]);
-    Ok(writer.finish(&merged.unwrap_or_default(), uuid_bytes)?)
+    Ok(writer.finish(tree, uuid_bytes)?)
 }
 
 fn read_layer(
     diff_id: Digest,
-    blob: &File,
+    blob: impl Read + Send,
     writer: &mut ImageWriter,
     limits: Limits,
 ) -> Result<Tree, ConvertError> {
@@ -77,28 +108,32 @@ fn read_layer(
         source: Box::new(source),
     };
     let unreadable = |err| failed(LayerError::Tar(crate::tar::TarError::Read(err)));
-    // Headers and padding count too: a stream of nothing else has to end as well.
-    let most = limits
-        .bytes
-        .saturating_add(limits.entries.saturating_mul(4096));
-    let plain = Limited {
-        inner: decompress(blob).map_err(unreadable)?,
-        left: most,
-    };
-    let mut stream = Hashing::new(plain);
+    let mut stream = Hashing::new(limited(blob, limits).map_err(unreadable)?);
     let tree = LayerReader::new(writer, limits)
         .read(&mut stream)
         .map_err(failed)?;
     // The DiffID covers what stands behind the archive's end as well.
     io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
-    let (found, _, _) = stream.finish();
-    if found != diff_id {
-        return Err(ConvertError::DiffId {
-            expected: diff_id,
-            found,
-        });
-    }
+    expect(diff_id, stream.finish().0)?;
     Ok(tree)
+}
+
+fn expect(expected: Digest, found: Digest) -> Result<(), ConvertError> {
+    if found == expected {
+        Ok(())
+    } else {
+        Err(ConvertError::DiffId { expected, found })
+    }
+}
+
+/// The plain bytes of a layer, which have to end. Headers and padding count too.
+fn limited<'a>(blob: impl Read + Send + 'a, limits: Limits) -> io::Result<impl Read + 'a> {
+    Ok(Limited {
+        inner: decompress(blob)?,
+        left: limits
+            .bytes
+            .saturating_add(limits.entries.saturating_mul(4096)),
+    })
 }
 
 /// Fails once more than `left` bytes have passed.

@@ -43,6 +43,14 @@ impl Store {
                 self.delete(&path)?;
             }
         }
+        // Nobody is pulling: what pulls that were killed have left is of no use to any.
+        let folder = self.tmp();
+        for entry in fs::read_dir(&folder).map_err(|source| self.io(&folder, source))? {
+            let entry = entry.map_err(|source| self.io(&folder, source))?;
+            if entry.file_name().as_encoded_bytes().starts_with(b"blob-") {
+                self.delete(&entry.path())?;
+            }
+        }
         Ok(())
     }
 

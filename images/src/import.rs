@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::blobs::spool;
 use crate::digest::Digest;
-use crate::index::set_name;
+use crate::index::{set_digest, set_name};
 use crate::layers::{self, Source};
 use crate::load::{Found, LoadError, LoadOptions, Loaded, Members, find};
 use crate::store::{Store, StoreError};
@@ -102,7 +102,11 @@ fn finish(
 }
 
 /// Stores the manifest and makes the image known.
-fn name(store: &Store, workspace: &Workspace, image: &Found) -> Result<Loaded, LoadError> {
+pub(crate) fn name(
+    store: &Store,
+    workspace: &Workspace,
+    image: &Found,
+) -> Result<Loaded, LoadError> {
     let digest = Digest::of(&image.manifest);
     let size = image.manifest.len() as u64;
     let path = workspace.path().join("manifest");
@@ -124,6 +128,9 @@ fn name(store: &Store, workspace: &Workspace, image: &Found) -> Result<Loaded, L
         }
         for reference in &image.references {
             set_name(entries, digest, size, Some(reference.clone()));
+            if let Some(known) = image.digest {
+                set_digest(entries, reference, known);
+            }
         }
     })?;
     Ok(Loaded {

@@ -20,6 +20,8 @@ use crate::workspace::{Workspace, lock_file, publish};
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The same for containerd and Docker, always in full.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+/// Ours: the digest by which a registry has the image, an index's where there is one.
+const REGISTRY_DIGEST: &str = "dev.rvm.image.registry-digest";
 
 /// Where names are kept.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Named {
     pub(crate) size: u64,
     /// `None` when the image has lost its name to another one.
     pub(crate) reference: Option<Reference>,
+    /// What the name led to in its registry; `None` when it was never there.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// Why the names cannot be read or changed.
@@ -155,8 +159,17 @@ pub(crate) fn set_name(
             manifest,
             size,
             reference,
+            digest: None,
         });
     }
+}
+
+/// Notes by which digest a registry has what `reference` names.
+pub(crate) fn set_digest(entries: &mut [Named], reference: &Reference, digest: Digest) {
+    entries
+        .iter_mut()
+        .filter(|entry| entry.reference.as_ref() == Some(reference))
+        .for_each(|entry| entry.digest = Some(digest));
 }
 
 fn named(descriptor: &Descriptor) -> Option<Named> {
@@ -167,14 +180,26 @@ fn named(descriptor: &Descriptor) -> Option<Named> {
             .annotations()
             .as_ref()
             .and_then(|a| a.get(REF_NAME)?.parse().ok()),
+        digest: descriptor
+            .annotations()
+            .as_ref()
+            .and_then(|a| a.get(REGISTRY_DIGEST)?.parse().ok()),
     })
 }
 
 fn descriptor(entry: &Named) -> Option<Descriptor> {
     let digest: oci_spec::image::Digest = entry.manifest.to_string().parse().ok()?;
     let mut descriptor = Descriptor::new(MediaType::ImageManifest, entry.size, digest);
-    descriptor.set_annotations(entry.reference.as_ref().map(|reference| {
-        HashMap::from([REF_NAME, IMAGE_NAME].map(|key| (key.to_owned(), reference.to_string())))
-    }));
+    let mut annotations = HashMap::new();
+    if let Some(reference) = &entry.reference {
+        annotations
+            .extend([REF_NAME, IMAGE_NAME].map(|key| (key.to_owned(), reference.to_string())));
+    }
+    annotations.extend(
+        entry
+            .digest
+            .map(|digest| (REGISTRY_DIGEST.to_owned(), digest.to_string())),
+    );
+    descriptor.set_annotations((!annotations.is_empty()).then_some(annotations));
     Some(descriptor)
 }

@@ -91,7 +91,7 @@ impl Store {
         Ok(images.into_iter().rev().flatten().collect())
     }
 
-    fn layer_path(&self, id: &Digest) -> PathBuf {
+    pub(crate) fn layer_path(&self, id: &Digest) -> PathBuf {
         self.layers_folder().join(format!("{}.erofs", id.hex()))
     }
 
@@ -166,7 +166,7 @@ fn write_image(
     Ok(path)
 }
 
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     File::options()
         .read(true)
         .write(true)
@@ -180,7 +180,16 @@ fn in_parallel<T: Send, R: Send, E: Send>(
     work: Vec<T>,
     each: impl Fn(T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let threads = THREADS.min(work.len());
+    in_threads(THREADS, work, each)
+}
+
+/// The same on at most `threads` threads.
+pub(crate) fn in_threads<T: Send, R: Send, E: Send>(
+    threads: usize,
+    work: Vec<T>,
+    each: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let threads = threads.min(work.len());
     let queue = Mutex::new(VecDeque::from(work));
     let next = || queue.lock().ok().and_then(|mut queue| queue.pop_front());
     let run = || {

@@ -73,6 +73,8 @@ pub enum StoreError {
 pub struct Listed {
     /// The name.
     pub reference: Option<Reference>,
+    /// By which digest its registry has it, if it came from one or was pushed to one.
+    pub digest: Option<Digest>,
     /// The image.
     pub image: Image,
 }
@@ -140,6 +142,7 @@ impl Store {
                 let image = self.image(&entry.manifest, entry.reference.clone())?;
                 Ok(Listed {
                     reference: entry.reference,
+                    digest: entry.digest,
                     image,
                 })
             })
@@ -216,34 +219,6 @@ impl Store {
         Ok(found)
     }
 
-    /// Removes a name, and the image with its last name; an id removes the image with all its names.
-    ///
-    /// Content that no image needs is deleted, except while another command loads images: then the next
-    /// removal does it. Layers in use by a container are to be held open by it.
-    pub fn remove(&self, text: &str) -> Result<Removed, StoreError> {
-        let image = self.resolve(text)?;
-        let workspace = self.workspace()?;
-        let removed = self.index.update(&workspace, |entries| {
-            let mut removed = Removed::default();
-            entries.retain(|entry| {
-                let goes = match &image.reference {
-                    Some(reference) => entry.answers_to(reference),
-                    None => entry.manifest == image.manifest,
-                };
-                if goes {
-                    removed.untagged.extend(entry.reference.clone());
-                }
-                !goes
-            });
-            if !entries.iter().any(|entry| entry.manifest == image.manifest) {
-                removed.deleted.push(image.id);
-            }
-            removed
-        })?;
-        self.collect_garbage()?;
-        Ok(removed)
-    }
-
     /// A private folder for what is not yet to be seen.
     pub(crate) fn workspace(&self) -> Result<Workspace, StoreError> {
         let tmp = self.tmp();
@@ -265,11 +240,28 @@ impl Store {
         }
     }
 
+    /// Held (shared) while a container is made of an image, (alone) while names are removed: so that no
+    /// container is left without its image.
+    pub fn hold_names(&self, alone: bool) -> Result<File, StoreError> {
+        let path = self.root.join("names.lock");
+        let operation = if alone {
+            FlockOperation::LockExclusive
+        } else {
+            FlockOperation::LockShared
+        };
+        lock_file(&path, operation).map_err(|source| self.io(&path, source))
+    }
+
     pub(crate) fn layers_folder(&self) -> PathBuf {
         self.root.join("layers")
     }
 
-    fn tmp(&self) -> PathBuf {
+    /// Where a blob is while it is downloaded; locked by who downloads it.
+    pub(crate) fn partial(&self, digest: &Digest) -> PathBuf {
+        self.tmp().join(format!("blob-{}", digest.hex()))
+    }
+
+    pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
@@ -301,13 +293,13 @@ impl Store {
 
 impl Named {
     /// Whether a user who writes `reference` means this entry.
-    fn answers_to(&self, reference: &Reference) -> bool {
+    pub(crate) fn answers_to(&self, reference: &Reference) -> bool {
         let Some(own) = &self.reference else {
             return false;
         };
         match reference.digest() {
             Some(digest) => {
-                digest == self.manifest
+                (digest == self.manifest || Some(digest) == self.digest)
                     && own.domain() == reference.domain()
                     && own.path() == reference.path()
             }

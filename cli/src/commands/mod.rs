@@ -1,7 +1,7 @@
 //! The commands, each in a file of its own.
 
 mod exec;
-mod image;
+mod images;
 mod info;
 mod inspect;
 mod lifecycle;
@@ -39,8 +39,16 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Wait(command) => lifecycle::wait(&engine(root)?, &command),
         Command::Logs(command) => logs::run(&engine(root)?, &command),
         Command::Inspect(command) => inspect::run(&engine(root)?, &command),
-        Command::Images(command) => image::list(&root, &command),
-        Command::Load(command) => image::load(&root, &command),
+        Command::Images(command) => images::list::run(&root, &command),
+        Command::Image(command) => images::run(root, command),
+        Command::Pull(command) => images::pull::run(&root, &command),
+        Command::Push(command) => images::push::run(&root, &command),
+        Command::Tag(command) => images::names::tag(&root, &command),
+        Command::Rmi(command) => images::names::remove(&engine(root)?, &command),
+        Command::Load(command) => images::load::run(&root, &command),
+        Command::Login(command) => images::login::login(&command),
+        Command::Logout(command) => images::login::logout(&command),
+        Command::Search(command) => images::search::run(&command),
         Command::Info(arguments) => info::run(&root, &arguments),
         Command::Monitor(command) => monitor::run(&root, &command),
     }

@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGCHLD, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, S
 use signal_hook::iterator::Signals;
 
 use super::environment;
+use super::images::pull;
 use crate::arguments::Run;
 use crate::failure::{Failure, code};
 use crate::streams::{self, SharedInput};
@@ -30,7 +31,11 @@ pub fn run(root: Root, command: Run) -> Result<u8, Failure> {
             "the input device is not a TTY: leave out --tty, or run it in a terminal",
         ));
     }
-    let container = engine.create(request(command)?)?;
+    let policy = command.pull;
+    let request = request(command)?;
+    pull::before_run(engine.root(), &request.image, policy)
+        .map_err(|failure| failure.with_code(125))?;
+    let container = engine.create(request)?;
     let attach = Attach {
         stdin: interactive && !detach,
         output: !detach,

@@ -125,7 +125,10 @@ impl Engine {
     /// Makes a container.
     pub fn create(&self, request: Request) -> Result<Container, CreateError> {
         check(&request)?;
-        let image = Images::open(&self.root)?.resolve(&request.image)?;
+        let images = Images::open(&self.root)?;
+        // Until the container is in the database, nobody removes its image.
+        let _hold = images.store().hold_names(false).map_err(ImageError::from)?;
+        let image = images.resolve(&request.image)?;
         let name = request.name.clone();
         let id = ContainerId::random().map_err(CreateError::Random)?;
         let settings = settings(

@@ -2,8 +2,9 @@
 
 use oci_spec::image::{Descriptor, ImageIndex, MediaType};
 
-use super::{Found, LoadError, Members, Spooled, architecture, digest_of, image, parse, platform};
+use super::{Found, LoadError, Members, Spooled, digest_of, image, parse};
 use crate::index::{IMAGE_NAME, REF_NAME};
+use crate::platform::Platform;
 use crate::reference::Reference;
 
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -27,7 +28,7 @@ pub(super) fn find(members: &mut Members, index: &Spooled) -> Result<Vec<Found>,
     match (images.is_empty(), others.is_empty()) {
         (true, false) => Err(LoadError::Platform {
             found: others.join(", "),
-            wanted: platform(),
+            wanted: Platform::host().to_string(),
         }),
         (true, true) => Err(LoadError::NotAnImage),
         _ => Ok(images),
@@ -50,7 +51,7 @@ fn choose(
         if os == "unknown" {
             return Ok(None);
         }
-        if os != "linux" || platform.architecture().to_string() != architecture() {
+        if os != "linux" || platform.architecture().to_string() != Platform::host().architecture {
             others.push(format!("{os}/{}", platform.architecture()));
             return Ok(None);
         }

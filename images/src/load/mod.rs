@@ -16,6 +16,7 @@ use crate::convert::ConvertError;
 use crate::digest::{Digest, DigestError};
 use crate::image::Layer;
 use crate::index::IndexError;
+use crate::platform::Platform;
 use crate::reference::{Reference, ReferenceError};
 use crate::tar::TarError;
 pub(crate) use members::Members;
@@ -152,6 +153,8 @@ pub(crate) struct Found {
     pub(crate) config: (Digest, u64),
     pub(crate) layers: Vec<Layer>,
     pub(crate) references: Vec<Reference>,
+    /// By which digest a registry has it.
+    pub(crate) digest: Option<Digest>,
 }
 
 /// All images among `members` that can run here.
@@ -171,19 +174,39 @@ pub(crate) fn find(members: &mut Members) -> Result<Vec<Found>, LoadError> {
     }
 }
 
-/// Joins a manifest and the configuration it points to.
 fn image(
     members: &mut Members,
     manifest: Vec<u8>,
     references: Vec<Reference>,
 ) -> Result<Found, LoadError> {
+    let (digest, size) = config_of(&manifest)?;
+    let config = members.json(&digest, size)?;
+    join(manifest, &config, references, &Platform::host())
+}
+
+/// Digest and size of the configuration that a manifest points to.
+pub(crate) fn config_of(manifest: &[u8]) -> Result<(Digest, u64), LoadError> {
+    let manifest: ImageManifest = parse("its manifest", manifest)?;
+    Ok((digest_of(manifest.config())?, manifest.config().size()))
+}
+
+/// Joins a manifest and the configuration it points to.
+pub(crate) fn join(
+    manifest: Vec<u8>,
+    config: &[u8],
+    references: Vec<Reference>,
+    wanted: &Platform,
+) -> Result<Found, LoadError> {
     let parsed: ImageManifest = parse("its manifest", &manifest)?;
     let config_digest = digest_of(parsed.config())?;
-    let config: ImageConfiguration = parse(
-        "its configuration",
-        &members.json(&config_digest, parsed.config().size())?,
-    )?;
-    check_platform(&config)?;
+    let config: ImageConfiguration = parse("its configuration", config)?;
+    let found = Platform::of(&config);
+    if wanted.rank(&found).is_none() {
+        return Err(LoadError::Platform {
+            found: found.to_string(),
+            wanted: wanted.to_string(),
+        });
+    }
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() != parsed.layers().len() {
         return Err(LoadError::LayerCount {
@@ -208,31 +231,8 @@ fn image(
         config: (config_digest, parsed.config().size()),
         layers,
         references,
+        digest: None,
     })
-}
-
-fn check_platform(config: &ImageConfiguration) -> Result<(), LoadError> {
-    let found = format!("{}/{}", config.os(), config.architecture());
-    let wanted = platform();
-    if found == wanted {
-        Ok(())
-    } else {
-        Err(LoadError::Platform { found, wanted })
-    }
-}
-
-/// What this machine runs, as image indexes write it.
-fn platform() -> String {
-    format!("linux/{}", architecture())
-}
-
-/// The name that Go, and so OCI, has for this machine's architecture.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }
 
 fn digest_of(descriptor: &Descriptor) -> Result<Digest, LoadError> {
