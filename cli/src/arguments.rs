@@ -62,6 +62,10 @@ pub enum Command {
     Rmi(image::Rmi),
     /// Load an image from an OCI layout, an OCI archive or a docker save archive
     Load(image::Load),
+    /// Save one or more images to a tar archive
+    Save(image::Save),
+    /// Show the history of an image
+    History(image::History),
     /// Log in to a registry
     Login(image::Login),
     /// Log out from a registry

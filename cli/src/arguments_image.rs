@@ -32,6 +32,44 @@ pub enum Image {
     Rm(Rmi),
     /// Load an image from an OCI layout, an OCI archive or a docker save archive
     Load(Load),
+    /// Save one or more images to a tar archive
+    Save(Save),
+    /// Show the history of an image
+    History(History),
+    /// Return what is known of one or more images
+    Inspect(Inspect),
+}
+
+#[derive(Debug, Args)]
+pub struct Save {
+    /// Write to a file, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    /// Don't truncate output
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Only show image ids
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Image
+    pub image: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Format output with a Go template, or json
+    #[arg(short, long, value_name = "FORMAT")]
+    pub format: Option<String>,
+    /// Images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
 }
 
 #[derive(Debug, Args)]

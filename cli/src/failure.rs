@@ -46,6 +46,7 @@ macro_rules! plain {
 }
 
 plain!(
+    crate::template::TemplateError,
     std::io::Error,
     serde_json::Error,
     rvm_engine::lifecycle::OpenError,

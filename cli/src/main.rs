@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod streams;
 mod table;
+mod template;
 mod terminal;
 
 use std::process::ExitCode;

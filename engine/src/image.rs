@@ -1,7 +1,7 @@
 //! Images, as the engine uses the image store.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 pub use rvm_images::registry::{
@@ -35,6 +35,9 @@ pub enum ImageError {
     /// It could not be pulled or pushed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// It could not be saved.
+    #[error(transparent)]
+    Save(#[from] rvm_images::SaveError),
     /// The name is none.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -92,6 +95,11 @@ impl Images {
     /// Brings an image to the registry that its name says.
     pub fn push(&self, name: &Reference, progress: &dyn Progress) -> Result<Pushed, ImageError> {
         Ok(self.0.push(name, progress)?)
+    }
+
+    /// Writes images to an archive that both Docker and OCI tools read.
+    pub fn save(&self, images: &[String], archive: impl Write) -> Result<(), ImageError> {
+        Ok(self.0.save(images, archive)?)
     }
 
     pub(crate) fn store(&self) -> &Store {

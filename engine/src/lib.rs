@@ -7,6 +7,7 @@ pub mod error;
 pub mod host;
 pub mod id;
 pub mod image;
+pub mod image_inspect;
 pub mod image_removal;
 pub mod inspect;
 pub mod lifecycle;

@@ -46,6 +46,8 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Tag(command) => images::names::tag(&root, &command),
         Command::Rmi(command) => images::names::remove(&engine(root)?, &command),
         Command::Load(command) => images::load::run(&root, &command),
+        Command::Save(command) => images::save::run(&root, &command),
+        Command::History(command) => images::inspect::history(&root, &command),
         Command::Login(command) => images::login::login(&command),
         Command::Logout(command) => images::login::logout(&command),
         Command::Search(command) => images::search::run(&command),

@@ -1,6 +1,7 @@
 //! The commands of images and registries.
 
 mod filter;
+pub mod inspect;
 pub mod list;
 pub mod load;
 pub mod login;
@@ -8,6 +9,7 @@ pub mod names;
 mod progress;
 pub mod pull;
 pub mod push;
+pub mod save;
 pub mod search;
 
 use rvm_engine::root::Root;
@@ -24,5 +26,8 @@ pub fn run(root: Root, command: Image) -> Result<u8, Failure> {
         Image::Tag(command) => names::tag(&root, &command),
         Image::Rm(command) => names::remove(&super::engine(root)?, &command),
         Image::Load(command) => load::run(&root, &command),
+        Image::Save(command) => save::run(&root, &command),
+        Image::History(command) => inspect::history(&root, &command),
+        Image::Inspect(command) => inspect::run(&root, &command),
     }
 }
