@@ -95,8 +95,8 @@ def rvm_vmm(artifacts, host, memory_mib=256, vcpus=1, environment=None, wait=Tru
 def qemu(artifacts, host_cmdline, memory_mib=256, environment=None, wait=True):
     """A guest under QEMU's microvm machine. It is ready when its agent, which needs a vsock device, says that it has none."""
     command = [
-        "qemu-system-x86_64", "-M", "microvm,accel=kvm,pit=on,pic=on,rtc=off,auto-kernel-cmdline=on,x-option-roms=off",
-        "-cpu", "host", "-m", str(memory_mib), "-smp", "1", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+        "qemu-system-x86_64", "-M", "microvm,accel=kvm,pit=on,pic=on,rtc=off,acpi=off,auto-kernel-cmdline=on,x-option-roms=off",
+        "-cpu", "host,-arch-capabilities", "-m", str(memory_mib), "-smp", "1", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
         "-kernel", artifacts.kernel, "-initrd", artifacts.initramfs,
         "-append", f"{COMMON_CMDLINE} {host_cmdline}".strip(),
         "-serial", "stdio", "-device", "virtio-rng-device",
