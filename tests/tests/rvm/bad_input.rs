@@ -38,7 +38,7 @@ fn wrong_requests_are_refused_and_leave_nothing() {
         program.to_str().expect("UTF-8").to_owned(),
     );
     let cases: &[(&[&str], &[&str])] = &[
-        (&["no-such-image"], &["no-such-image"]),
+        (&["--pull", "never", "no-such-image"], &["no-such-image"]),
         (&["Not/A/Reference"], &["Not/A/Reference"]),
         (&["-m", "1m", "busybox", "true"], &["Minimum memory"]),
         (&["-m", "1000g", "busybox", "true"], &["MiB", "host"]),
