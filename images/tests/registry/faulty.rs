@@ -177,27 +177,22 @@ impl Server {
             _ => {}
         }
         let part = &bytes[from as usize..];
+        let range = format!("Content-Range: bytes {from}-{}/{whole}\r\n", whole - 1);
+        let (status, range) = match from {
+            0 => ("200 OK", ""),
+            _ => ("206 Partial Content", &*range),
+        };
         match self.fault {
             Fault::Cuts if is_layer && part.len() > 100_000 => {
-                let status = if from > 0 {
-                    "206 Partial Content"
-                } else {
-                    "200 OK"
-                };
-                let range = format!("Content-Range: bytes {from}-{}/{whole}\r\n", whole - 1);
-                head(stream, status, &range, part.len())?;
+                head(stream, status, range, part.len())?;
                 stream.write_all(&part[..part.len() / 2])
-            }
-            Fault::Cuts if from > 0 => {
-                let range = format!("Content-Range: bytes {from}-{}/{whole}\r\n", whole - 1);
-                answer(stream, "206 Partial Content", &range, part)
             }
             Fault::IgnoresRange if is_layer => {
                 head(stream, "200 OK", "", whole)?;
                 let most = if from > 0 { whole } else { whole / 2 };
                 stream.write_all(&bytes[..most])
             }
-            _ => answer(stream, "200 OK", "", part),
+            _ => answer(stream, status, range, part),
         }
     }
 }
