@@ -46,13 +46,13 @@ pub fn decompress<'a>(reader: impl Read + Send + 'a) -> io::Result<Box<dyn Read 
 }
 
 /// Makes sure that the first read gives four bytes, though a pipe may bring them one by one.
-struct Peeked<R> {
+pub(crate) struct Peeked<R> {
     first: io::Cursor<Vec<u8>>,
     rest: R,
 }
 
 impl<R: Read> Peeked<R> {
-    fn new(mut rest: R) -> io::Result<Self> {
+    pub(crate) fn new(mut rest: R) -> io::Result<Self> {
         let mut first = Vec::with_capacity(4);
         rest.by_ref().take(4).read_to_end(&mut first)?;
         Ok(Self {

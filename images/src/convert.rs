@@ -28,6 +28,9 @@ pub enum ConvertError {
         #[source]
         source: Box<LayerError>,
     },
+    /// A tarball that is to become a layer is not right.
+    #[error("the tarball cannot be used")]
+    Tarball(#[source] Box<LayerError>),
     /// Its blob cannot be opened.
     #[error("layer {diff_id} cannot be opened")]
     Blob {
@@ -76,6 +79,18 @@ pub(crate) fn convert_stream(
     finish(writer, &tree, &diff_id)
 }
 
+/// The same for plain bytes of which the DiffID is not known yet; returns it.
+pub(crate) fn convert_plain(
+    tar: impl Read,
+    image: File,
+    limits: Limits,
+) -> Result<(File, Digest), ConvertError> {
+    let mut writer = ImageWriter::new(image)?;
+    let failed = |err| ConvertError::Tarball(Box::new(err));
+    let (tree, diff_id) = read_plain(limited(tar, limits), &mut writer, limits).map_err(failed)?;
+    Ok((finish(writer, &tree, &diff_id)?, diff_id))
+}
+
 /// Only tells whether a blob unpacks to what it should.
 pub(crate) fn verify(
     diff_id: Digest,
@@ -84,9 +99,10 @@ pub(crate) fn verify(
 ) -> Result<(), ConvertError> {
     let unreadable = |err| ConvertError::Layer {
         diff_id,
-        source: Box::new(LayerError::Tar(crate::tar::TarError::Read(err))),
+        source: Box::new(unreadable(err)),
     };
-    let mut stream = Hashing::new(limited(blob, limits).map_err(unreadable)?);
+    let plain = decompress(blob).map_err(unreadable)?;
+    let mut stream = Hashing::new(limited(plain, limits));
     io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
     expect(diff_id, stream.finish().0)
 }
@@ -107,15 +123,27 @@ fn read_layer(
         diff_id,
         source: Box::new(source),
     };
-    let unreadable = |err| failed(LayerError::Tar(crate::tar::TarError::Read(err)));
-    let mut stream = Hashing::new(limited(blob, limits).map_err(unreadable)?);
-    let tree = LayerReader::new(writer, limits)
-        .read(&mut stream)
-        .map_err(failed)?;
+    let plain = decompress(blob).map_err(|err| failed(unreadable(err)))?;
+    let (tree, found) = read_plain(limited(plain, limits), writer, limits).map_err(failed)?;
+    expect(diff_id, found)?;
+    Ok(tree)
+}
+
+/// Reads a tar stream to its end; returns its digest as well.
+fn read_plain(
+    tar: impl Read,
+    writer: &mut ImageWriter,
+    limits: Limits,
+) -> Result<(Tree, Digest), LayerError> {
+    let mut stream = Hashing::new(tar);
+    let tree = LayerReader::new(writer, limits).read(&mut stream)?;
     // The DiffID covers what stands behind the archive's end as well.
     io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
-    expect(diff_id, stream.finish().0)?;
-    Ok(tree)
+    Ok((tree, stream.finish().0))
+}
+
+fn unreadable(err: io::Error) -> LayerError {
+    LayerError::Tar(crate::tar::TarError::Read(err))
 }
 
 fn expect(expected: Digest, found: Digest) -> Result<(), ConvertError> {
@@ -127,13 +155,13 @@ fn expect(expected: Digest, found: Digest) -> Result<(), ConvertError> {
 }
 
 /// The plain bytes of a layer, which have to end. Headers and padding count too.
-fn limited<'a>(blob: impl Read + Send + 'a, limits: Limits) -> io::Result<impl Read + 'a> {
-    Ok(Limited {
-        inner: decompress(blob)?,
+fn limited<R: Read>(plain: R, limits: Limits) -> Limited<R> {
+    Limited {
+        inner: plain,
         left: limits
             .bytes
             .saturating_add(limits.entries.saturating_mul(4096)),
-    })
+    }
 }
 
 /// Fails once more than `left` bytes have passed.

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod blobs;
+mod change;
 mod compression;
 mod convert;
 mod digest;
@@ -16,15 +17,19 @@ mod layers;
 mod load;
 mod platform;
 mod progress;
+mod prune;
 mod reference;
 pub mod registry;
 mod remove;
 mod save;
 mod store;
 pub mod tar;
+mod tarball;
+mod usage;
 mod workspace;
 
 pub use blobs::BlobError;
+pub use change::{Change, ChangeError};
 pub use compression::{Compression, decompress};
 pub use convert::ConvertError;
 pub use digest::{Digest, DigestError};
@@ -35,6 +40,9 @@ pub use layers::{LayerImage, LayerImageError};
 pub use load::{LoadError, LoadOptions, Loaded};
 pub use platform::{Platform, PlatformError};
 pub use progress::{Progress, Silent, Step};
+pub use prune::{Prune, Pruned};
 pub use reference::{Reference, ReferenceError};
 pub use save::SaveError;
 pub use store::{Listed, Removed, Store, StoreError};
+pub use tarball::{ImportError, ImportOptions};
+pub use usage::{ImageUsage, Usage};

@@ -17,6 +17,7 @@ mod manifests;
 mod pull;
 mod push;
 mod search;
+mod url;
 
 use std::io::Read;
 
@@ -30,6 +31,7 @@ pub use login::login;
 pub use pull::{PullOptions, Pulled, all_tags};
 pub use push::Pushed;
 pub use search::{Hit, search};
+pub use url::open_url;
 
 /// Reads an answer that is a document.
 fn text(response: Response<Body>, limit: u64, what: &str) -> Result<Vec<u8>, RegistryError> {
