@@ -58,8 +58,8 @@ pub(super) struct Endpoint {
     pub(super) base: String,
     /// Host and port.
     pub(super) host: String,
-    /// Certificates are checked, and plain HTTP is out of the question.
-    pub(super) secure: bool,
+    /// The same host comes once more with plain HTTP: not to be waited for if it does not answer this one.
+    pub(super) tentative: bool,
 }
 
 impl RegistryConfig {
@@ -112,7 +112,7 @@ impl RegistryConfig {
                 endpoints.push(Endpoint {
                     base: base.to_owned(),
                     host: host.to_owned(),
-                    secure: base.starts_with("https:") && !self.is_insecure(host),
+                    tentative: false,
                 });
             }
         }
@@ -121,14 +121,14 @@ impl RegistryConfig {
         } else {
             domain
         };
-        let endpoint = |scheme: &str, secure| Endpoint {
+        let insecure = self.is_insecure(host);
+        let endpoint = |scheme: &str, tentative| Endpoint {
             base: format!("{scheme}://{host}"),
             host: host.to_owned(),
-            secure,
+            tentative,
         };
-        let secure = !self.is_insecure(host);
-        endpoints.push(endpoint("https", secure));
-        if !secure {
+        endpoints.push(endpoint("https", insecure));
+        if insecure {
             endpoints.push(endpoint("http", false));
         }
         endpoints

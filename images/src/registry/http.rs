@@ -8,7 +8,7 @@ use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, SendBody};
 
-use super::config::RegistryConfig;
+use super::config::{Endpoint, RegistryConfig};
 use super::error::RegistryError;
 
 /// Hops that a request may take.
@@ -19,6 +19,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait that a server can ask for.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(20);
+/// How long a host that may speak plain HTTP has for its first answer by HTTPS.
+const PROBE: Duration = Duration::from_millis(1500);
 /// A connection on which nothing comes for so long is broken.
 const IDLE: Duration = Duration::from_secs(60);
 /// Where Docker looks for a registry's own certificate authority.
@@ -98,6 +100,26 @@ impl Http {
 
     pub(super) fn config(&self) -> &RegistryConfig {
         &self.config
+    }
+
+    /// Whether anything is to be had at `endpoint`: asked, once and briefly, of those alone that have another
+    /// protocol to fall back on. A server of plain HTTP may wait for the end of what it takes for a request.
+    pub(super) fn probe(&self, endpoint: &Endpoint) -> Result<(), RegistryError> {
+        if !endpoint.tentative {
+            return Ok(());
+        }
+        let url = format!("{}/v2/", endpoint.base);
+        let request = self
+            .lax
+            .get(&url)
+            .config()
+            .timeout_global(Some(PROBE))
+            .build();
+        let failed = |source| RegistryError::Request {
+            url,
+            source: Box::new(source),
+        };
+        request.call().map(drop).map_err(failed)
     }
 
     /// Sends a request, follows where it leads, and returns the answer whatever its status.

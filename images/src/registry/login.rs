@@ -13,6 +13,7 @@ pub fn login(domain: &str, credentials: &Credentials) -> Result<(), RegistryErro
     for endpoint in http.config().endpoints(domain, false) {
         let call = Call::get(format!("{}/v2/", endpoint.base));
         let attempt = || {
+            http.probe(&endpoint)?;
             let response = http.send_patiently(&call, None)?;
             if response.status().as_u16() != 401 {
                 return Ok(response);

@@ -87,8 +87,9 @@ pub(super) fn at_endpoints<T>(
             Err(_) => None,
         };
         let name = reference.familiar_name();
+        let probed = http.probe(&endpoint);
         let client = Client::new(http, endpoint, reference.path(), &name, actions, own);
-        match act(&client) {
+        match probed.and_then(|()| act(&client)) {
             Ok(done) => return Ok(done),
             Err(err) => {
                 tracing::debug!("{name} is not to be had there: {err}");

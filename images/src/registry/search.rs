@@ -43,7 +43,9 @@ pub fn search(term: &str, limit: usize) -> Result<Vec<Hit>, RegistryError> {
     let mut failure = None;
     for endpoint in http.config().endpoints(domain, false) {
         let url = format!("{}/v1/search?q={}&n={limit}", endpoint.base, percent(term));
-        let response = match http.send_patiently(&Call::get(url), None) {
+        let answer = http.probe(&endpoint);
+        let answer = answer.and_then(|()| http.send_patiently(&Call::get(url), None));
+        let response = match answer {
             Ok(response) => response,
             Err(err) => {
                 failure.get_or_insert(err);

@@ -119,6 +119,17 @@ fn a_busy_server_is_asked_again() {
 }
 
 #[test]
+fn a_server_of_plain_http_that_waits_is_not_waited_for() {
+    let start = std::time::Instant::now();
+    is_whole(&pull(Fault::Mute));
+    assert!(
+        start.elapsed() < std::time::Duration::from_secs(8),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
 fn two_pulls_at_once_fetch_each_layer_once() {
     let folder = tempdir();
     let layout = folder.path().join("layout");

@@ -26,6 +26,8 @@ pub enum Fault {
     Redirects,
     /// 503 twice before each answer.
     Busy,
+    /// Waits for the rest of a request when somebody tries TLS.
+    Mute,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,10 @@ impl Faulty {
 impl Server {
     /// One request a connection.
     fn serve(&self, mut stream: TcpStream, is_own: bool) -> std::io::Result<()> {
+        let mut first = [0];
+        if self.fault == Fault::Mute && stream.peek(&mut first)? == 1 && first == [0x16] {
+            return std::io::copy(&mut stream, &mut std::io::sink()).map(drop);
+        }
         let mut lines = BufReader::new(stream.try_clone()?).lines();
         let request = lines.next().transpose()?.unwrap_or_default();
         let Some(path) = request
