@@ -65,9 +65,12 @@ fn finish(
         blobs.push(members.blob(&image.config.0, image.config.1)?);
         for layer in &image.layers {
             let blob = members.blob(&layer.digest, layer.size)?;
-            if !sources.iter().any(|source| source.diff_id == layer.diff_id) {
+            let is_same =
+                |source: &Source| source.diff_id == layer.diff_id && source.digest == layer.digest;
+            if !sources.iter().any(is_same) {
                 sources.push(Source {
                     diff_id: layer.diff_id,
+                    digest: layer.digest,
                     blob: blob.path.clone(),
                 });
             }

@@ -1,6 +1,6 @@
 //! Layers as file systems: one EROFS image a layer, made once, and shared by all that have the layer.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::thread;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::blobs::BlobError;
-use crate::convert::{ConvertError, convert};
+use crate::convert::{ConvertError, convert, verify};
 use crate::digest::Digest;
 use crate::image::{Image, Layer, chain_id};
 use crate::layer::Limits;
@@ -46,9 +46,10 @@ pub enum LayerImageError {
     Empty(Digest),
 }
 
-/// A layer to be converted, and where its verified blob is.
+/// A layer to be converted, and where its blob, of which the digest was verified, is.
 pub(crate) struct Source {
     pub(crate) diff_id: Digest,
+    pub(crate) digest: Digest,
     pub(crate) blob: PathBuf,
 }
 
@@ -91,6 +92,17 @@ impl Store {
         Ok(images.into_iter().rev().flatten().collect())
     }
 
+    /// Whether an image that is here has this blob for this DiffID: then it was seen to unpack to it.
+    pub(crate) fn has_verified(&self, digest: &Digest, diff_id: &Digest) -> bool {
+        let entries = self.index.read().unwrap_or_default();
+        let images = entries
+            .iter()
+            .filter_map(|entry| self.image(&entry.manifest, None).ok());
+        images
+            .flat_map(|image| image.layers)
+            .any(|layer| layer.digest == *digest && layer.diff_id == *diff_id)
+    }
+
     pub(crate) fn layer_path(&self, id: &Digest) -> PathBuf {
         self.layers_folder().join(format!("{}.erofs", id.hex()))
     }
@@ -128,29 +140,36 @@ impl Store {
 
 /// Converts what the store does not have into the workspace; returns each image's place there and in the
 /// store.
+///
+/// Every source is seen to unpack to its DiffID, now or when another image brought it: a file system that is
+/// there already says nothing of this blob.
 pub(crate) fn convert_missing(
     store: &Store,
     workspace: &Workspace,
     sources: &[Source],
     limits: Limits,
 ) -> Result<Vec<(PathBuf, PathBuf)>, ConvertError> {
-    let missing = sources
-        .iter()
-        .filter(|source| !store.layer_path(&source.diff_id).exists())
-        .collect();
-    in_parallel(missing, |source: &Source| {
+    let mut converted = HashSet::new();
+    let mut work = Vec::new();
+    for source in sources {
+        let exists = store.layer_path(&source.diff_id).exists();
+        if !exists || !store.has_verified(&source.digest, &source.diff_id) {
+            work.push((source, !exists && converted.insert(source.diff_id)));
+        }
+    }
+    let made = in_parallel(work, |(source, is_missing)| {
+        let diff_id = source.diff_id;
         let blob = File::open(&source.blob).map_err(|err| ConvertError::Blob {
-            diff_id: source.diff_id,
+            diff_id,
             source: err,
         })?;
-        let path = write_image(
-            workspace,
-            &source.diff_id,
-            &[(source.diff_id, blob)],
-            limits,
-        )?;
-        Ok((path, store.layer_path(&source.diff_id)))
-    })
+        if !is_missing {
+            return verify(diff_id, blob, limits).map(|()| None);
+        }
+        let path = write_image(workspace, &diff_id, &[(diff_id, blob)], limits)?;
+        Ok(Some((path, store.layer_path(&diff_id))))
+    })?;
+    Ok(made.into_iter().flatten().collect())
 }
 
 fn write_image(

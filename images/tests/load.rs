@@ -367,6 +367,33 @@ fn a_layer_that_is_not_what_the_configuration_says() {
 }
 
 #[test]
+fn a_layer_that_only_claims_to_be_one_that_is_here() {
+    let known = layer().dir("./").file("known", "x").done();
+    let other = layer().dir("./").file("other", "x").done();
+    let claim = |blob: &[u8]| (format!("{}+gzip", layout::TAR), gzip(blob), known.clone());
+    let fixture = Fixture::new();
+    let load = |layers: &[(String, Vec<u8>, Vec<u8>)], name: &str| {
+        let layout = fixture.path(name);
+        let manifest = layout::image(&layout, layers);
+        layout::index(&layout, vec![layout::with_name(manifest, name)]);
+        fixture.load(&layout)
+    };
+    // Before the file system is there, in the same image, and afterwards.
+    let both = [claim(&known), claim(&other)];
+    let message = chain(&load(&both, "both:1").unwrap_err());
+    assert!(message.contains("is damaged: it unpacks to"), "{message}");
+    fixture.is_untouched();
+    load(&both[..1], "known:1").unwrap();
+    let message = chain(&load(&both[1..], "other:1").unwrap_err());
+    assert!(message.contains("is damaged: it unpacks to"), "{message}");
+    assert!(fixture.store.resolve("other:1").is_err());
+    // The same layer in another compression is fine.
+    let zstd = zstd::encode_all(&known[..], 1).unwrap();
+    let layer = (format!("{}+zstd", layout::TAR), zstd, known.clone());
+    load(&[layer], "zstd:1").unwrap();
+}
+
+#[test]
 fn a_size_that_is_not_the_descriptors() {
     let fixture = Fixture::new();
     let tar = layer().dir("./").done();

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::client::{Client, Manifest};
 use super::error::RegistryError;
+use super::pull::expect_size;
 use crate::digest::Digest;
 use crate::load::LoadError;
 use crate::platform::Platform;
@@ -35,7 +36,7 @@ pub(super) fn choose(
     };
     search.index(&top.bytes, 0)?;
     match search.best {
-        Some((_, digest)) => Ok(client.manifest(&digest.to_string())?.bytes),
+        Some((_, digest, size)) => sized_manifest(client, &digest, size),
         None => Err(RegistryError::Platform {
             wanted: platform.to_string(),
             found: match &search.others[..] {
@@ -46,12 +47,23 @@ pub(super) fn choose(
     }
 }
 
+/// The manifest or index that a descriptor speaks of.
+fn sized_manifest(
+    client: &Client<'_>,
+    digest: &Digest,
+    size: u64,
+) -> Result<Vec<u8>, RegistryError> {
+    let bytes = client.manifest(&digest.to_string())?.bytes;
+    expect_size(digest, size, bytes.len() as u64)?;
+    Ok(bytes)
+}
+
 struct Search<'a> {
     client: &'a Client<'a>,
     platform: &'a Platform,
     name: &'a str,
-    /// How well it suits, and what it is; the lowest suits best.
-    best: Option<(u32, Digest)>,
+    /// How well it suits, what it is, and its size; the lowest suits best.
+    best: Option<(u32, Digest, u64)>,
     others: Vec<String>,
     indexes: usize,
 }
@@ -103,11 +115,11 @@ impl Search<'_> {
             .map_err(|err| self.bad(LoadError::BadDigest(err)))?;
         let media_type = descriptor.media_type().to_string();
         if matches!(&*media_type, OCI_INDEX | DOCKER_LIST) {
-            let manifest = self.client.manifest(&digest.to_string())?;
-            return self.index(&manifest.bytes, depth + 1);
+            let index = sized_manifest(self.client, &digest, descriptor.size())?;
+            return self.index(&index, depth + 1);
         }
-        if self.best.is_none_or(|(best, _)| rank < best) {
-            self.best = Some((rank, digest));
+        if self.best.is_none_or(|(best, ..)| rank < best) {
+            self.best = Some((rank, digest, descriptor.size()));
         }
         Ok(())
     }

@@ -175,9 +175,11 @@ impl Pull<'_> {
         size: u64,
     ) -> Result<Vec<u8>, RegistryError> {
         if let Ok(config) = self.store.blobs.read(digest) {
+            expect_size(digest, size, config.len() as u64)?;
             return Ok(config);
         }
         let config = self.client.json(digest, size)?;
+        expect_size(digest, size, config.len() as u64)?;
         let path = workspace.path().join("config");
         let store = || {
             let mut file = File::create(&path)?;
@@ -240,14 +242,23 @@ impl Pull<'_> {
 
     /// The blob is in the store; its file system may have to be made.
     fn present(&self, workspace: &Workspace, layer: &Layer) -> Result<(), RegistryError> {
-        if self.store.layer_path(&layer.diff_id).exists() {
-            return Ok(());
-        }
         let blob = self
             .store
             .blobs
             .open(&layer.digest)
             .map_err(crate::store::StoreError::from)?;
+        let size = blob
+            .metadata()
+            .map_err(|err| RegistryError::Write(layer.digest, err))?
+            .len();
+        expect_size(&layer.digest, layer.size, size)?;
+        if self.store.layer_path(&layer.diff_id).exists() {
+            // That file system may have come of another blob.
+            if !self.store.has_verified(&layer.digest, &layer.diff_id) {
+                verify(layer.diff_id, blob, self.options.limits)?;
+            }
+            return Ok(());
+        }
         let image = self.convert(workspace, layer, blob)?;
         publish(&image, &self.store.layer_path(&layer.diff_id))
             .map_err(|err| RegistryError::Write(layer.diff_id, err))
@@ -327,6 +338,18 @@ impl Pull<'_> {
         file.sync_all().map_err(crate::erofs::ImageError::Write)?;
         Ok(path)
     }
+}
+
+/// What came has to be as long as the document says that speaks of it.
+pub(super) fn expect_size(digest: &Digest, expected: u64, found: u64) -> Result<(), RegistryError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(RegistryError::Size {
+        digest: *digest,
+        expected,
+        found,
+    })
 }
 
 /// What an earlier pull has left of a blob.

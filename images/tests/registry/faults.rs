@@ -130,6 +130,33 @@ fn a_server_of_plain_http_that_waits_is_not_waited_for() {
 }
 
 #[test]
+fn a_layer_that_only_claims_to_be_one_that_is_here_is_refused() {
+    let folder = tempdir();
+    let layout = folder.path().join("layout");
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let tar = |name: &str| layer().dir("./").file(name, noise(1000, 1)).done();
+    let pull = |blob: Vec<u8>, claimed: Vec<u8>| {
+        let blob = (layout::TAR.to_owned(), blob, claimed);
+        let digest = layout::image(&layout, &[blob])["digest"]
+            .as_str()
+            .unwrap()
+            .parse();
+        let server = Faulty::start(&layout, digest.unwrap(), Fault::None);
+        let name = format!("{}/test/image:1", server.host).parse().unwrap();
+        let pulled = store.pull(&name, &PullOptions::default(), &Silent);
+        pulled.map_err(|err| chain(&err))
+    };
+    pull(tar("one"), tar("one")).unwrap();
+    pull(tar("two"), tar("two")).unwrap();
+    // Both the blob and the file system are here, but do not belong together; nor does a blob that is new.
+    for (blob, claimed) in [("two", "one"), ("three", "one")] {
+        let err = pull(tar(blob), tar(claimed)).unwrap_err();
+        assert!(err.contains("is damaged: it unpacks to"), "{err}");
+    }
+    assert_eq!(store.list().unwrap().len(), 2);
+}
+
+#[test]
 fn two_pulls_at_once_fetch_each_layer_once() {
     let folder = tempdir();
     let layout = folder.path().join("layout");
