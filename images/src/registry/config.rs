@@ -68,10 +68,7 @@ impl RegistryConfig {
         if let Some(path) = std::env::var_os(VARIABLE) {
             return Ok(Self::read(Path::new(&path))?.unwrap_or_default());
         }
-        let user = std::env::var_os("XDG_CONFIG_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))
-            .map(|folder| folder.join("rvm/registries.json"));
+        let user = user_folder().map(|folder| folder.join("rvm/registries.json"));
         for path in user.into_iter().chain([PathBuf::from(SYSTEM)]) {
             if let Some(config) = Self::read(&path)? {
                 return Ok(config);
@@ -151,8 +148,15 @@ impl RegistryConfig {
     }
 }
 
+/// The user's XDG configuration folder.
+pub(super) fn user_folder() -> Option<PathBuf> {
+    std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".config")))
+}
+
 /// A host without its port.
-fn name(host: &str) -> &str {
+pub(super) fn name(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
@@ -160,7 +164,7 @@ fn name(host: &str) -> &str {
 }
 
 /// Whether an address is of a network such as `10.0.0.0/8`.
-fn is_in(address: IpAddr, network: &str) -> bool {
+pub(super) fn is_in(address: IpAddr, network: &str) -> bool {
     let Some((base, bits)) = network.split_once('/') else {
         return false;
     };

@@ -1,15 +1,18 @@
 //! One HTTP request: redirects, time limits, and what is tried again.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Method, Request, Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, Proxy, SendBody};
 
 use super::config::{Endpoint, RegistryConfig};
 use super::error::RegistryError;
+use super::proxy::Proxies;
+use super::trust::{self, Trust};
 
 /// Hops that a request may take.
 const MAX_REDIRECTS: usize = 5;
@@ -23,8 +26,6 @@ const CONNECT: Duration = Duration::from_secs(20);
 const PROBE: Duration = Duration::from_millis(1500);
 /// A connection on which nothing comes for so long is broken.
 const IDLE: Duration = Duration::from_secs(60);
-/// Where Docker looks for a registry's own certificate authority.
-const CERTIFICATES: &str = "/etc/docker/certs.d";
 
 /// What a request carries.
 #[derive(Clone, Copy)]
@@ -79,22 +80,18 @@ impl<'a> Call<'a> {
 
 /// Sends requests.
 pub(super) struct Http {
-    strict: Agent,
-    lax: Agent,
     config: RegistryConfig,
+    proxies: Proxies,
+    /// With their connections, which are used again.
+    agents: Mutex<HashMap<(Trust, Option<String>), Agent>>,
 }
 
 impl Http {
     pub(super) fn new(config: RegistryConfig) -> Self {
-        let agent = |tls: TlsConfig| agent(tls);
         Self {
-            strict: agent(
-                TlsConfig::builder()
-                    .root_certs(RootCerts::PlatformVerifier)
-                    .build(),
-            ),
-            lax: agent(TlsConfig::builder().disable_verification(true).build()),
             config,
+            proxies: Proxies::of_environment(),
+            agents: Mutex::default(),
         }
     }
 
@@ -109,16 +106,12 @@ impl Http {
             return Ok(());
         }
         let url = format!("{}/v2/", endpoint.base);
-        let request = self
-            .lax
-            .get(&url)
-            .config()
-            .timeout_global(Some(PROBE))
-            .build();
         let failed = |source| RegistryError::Request {
-            url,
+            url: url.clone(),
             source: Box::new(source),
         };
+        let agent = self.agent(&url).map_err(failed)?;
+        let request = agent.get(&url).config().timeout_global(Some(PROBE)).build();
         request.call().map(drop).map_err(failed)
     }
 
@@ -198,16 +191,7 @@ impl Http {
             Payload::Bytes(bytes) => Box::new(bytes),
             Payload::File(file, size) => Box::new(FromStart { file, at: 0 }.take(size)),
         };
-        let host = host(url);
-        let own;
-        let agent = match certificate(host) {
-            _ if self.config.is_insecure(host) => &self.lax,
-            Some(certificates) => {
-                own = agent(TlsConfig::builder().root_certs(certificates).build());
-                &own
-            }
-            None => &self.strict,
-        };
+        let agent = self.agent(url).map_err(failed)?;
         let invalid = |err| failed(ureq::Error::Http(err));
         match size {
             None => agent.run(request.body(()).map_err(invalid)?),
@@ -218,11 +202,32 @@ impl Http {
         }
         .map_err(failed)
     }
+
+    /// What sends requests to the host of `url`, through the proxy for it.
+    fn agent(&self, url: &str) -> Result<Agent, ureq::Error> {
+        let host = host(url);
+        let trust = if self.config.is_insecure(host) {
+            Trust::Any
+        } else {
+            trust::of(host)
+        };
+        let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+        let proxy = self.proxies.of(scheme, host).map(str::to_owned);
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (trust, proxy);
+        if let Some(agent) = agents.get(&key) {
+            return Ok(agent.clone());
+        }
+        let new = agent(&key.0, key.1.as_deref())?;
+        agents.insert(key, new.clone());
+        Ok(new)
+    }
 }
 
-fn agent(tls: TlsConfig) -> Agent {
-    Agent::config_builder()
-        .tls_config(tls)
+fn agent(trust: &Trust, proxy: Option<&str>) -> Result<Agent, ureq::Error> {
+    let agent = Agent::config_builder()
+        .tls_config(trust.tls())
+        .proxy(proxy.map(Proxy::new).transpose()?)
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -235,7 +240,8 @@ fn agent(tls: TlsConfig) -> Agent {
         .user_agent(concat!("rvm/", env!("CARGO_PKG_VERSION")))
         .input_buffer_size(256 << 10)
         .build()
-        .new_agent()
+        .new_agent();
+    Ok(agent)
 }
 
 /// Reads a file from its start, whatever other readers of it do.
@@ -250,18 +256,6 @@ impl Read for FromStart<'_> {
         self.at += n as u64;
         Ok(n)
     }
-}
-
-/// The authorities that the administrator trusts for this host alone.
-fn certificate(host: &str) -> Option<RootCerts> {
-    let pem = std::fs::read(format!("{CERTIFICATES}/{host}/ca.crt")).ok()?;
-    let certificates: Vec<_> = ureq::tls::parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect::<Vec<Certificate<'static>>>();
-    (!certificates.is_empty()).then(|| RootCerts::new_with_certs(&certificates))
 }
 
 /// The wait before try `tries` + 1: twice as long each time.

@@ -14,9 +14,11 @@ mod growing;
 mod http;
 mod login;
 mod manifests;
+mod proxy;
 mod pull;
 mod push;
 mod search;
+mod trust;
 mod url;
 
 use std::io::Read;
