@@ -82,12 +82,10 @@ fn token(
     };
     let mut query: Vec<(&str, &str)> = Vec::new();
     query.extend(parameter("service").map(|service| ("service", service)));
-    if !scope.is_empty() {
-        query.push(("scope", scope));
-    }
     let response = match credentials {
-        // An identity token buys an access token by OAuth 2 (RFC 6749, 6).
+        // An identity token buys an access token by OAuth 2 (RFC 6749, 6), where one scope holds them all.
         Some(credentials) if credentials.is_token() => {
+            query.extend(Some(("scope", scope)).filter(|(_, scope)| !scope.is_empty()));
             query.push(("grant_type", "refresh_token"));
             query.push(("client_id", "rvm"));
             query.push(("refresh_token", &credentials.secret));
@@ -98,6 +96,7 @@ fn token(
             http.send_patiently(&call, None)?
         }
         _ => {
+            query.extend(scope.split_whitespace().map(|scope| ("scope", scope)));
             if let Some(credentials) = credentials {
                 query.push(("account", &credentials.user));
             }

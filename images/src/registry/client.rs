@@ -47,13 +47,13 @@ pub(super) struct Manifest {
 }
 
 impl<'a> Client<'a> {
-    /// `actions` are those of the token's scope: `pull` or `pull,push`.
+    /// `scope` is what a token has to give the right to.
     pub(super) fn new(
         http: &'a Http,
         endpoint: Endpoint,
         path: &str,
         name: &str,
-        actions: &str,
+        scope: String,
         credentials: Option<Credentials>,
     ) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl<'a> Client<'a> {
             endpoint,
             path: path.to_owned(),
             name: name.to_owned(),
-            scope: format!("repository:{path}:{actions}"),
+            scope,
             credentials,
             authorization: Mutex::new(None),
         }
@@ -154,6 +154,10 @@ impl<'a> Client<'a> {
         });
         let start = Call::new(Method::POST, self.url(&format!("blobs/uploads/{mount}")));
         let response = self.call(&start.header("content-length", "0"))?;
+        if from.is_some() && response.status().is_client_error() {
+            // Who may not read there may still write here.
+            return self.upload(digest, file, size, None);
+        }
         let response = self.successful(response, &what)?;
         if response.status().as_u16() == 201 {
             return Ok(());
@@ -213,9 +217,7 @@ impl<'a> Client<'a> {
                 404 => return Err(RegistryError::NotFound(self.name.clone())),
                 _ => self.successful(response, &what)?,
             };
-            let next = header(response.headers(), "link")
-                .and_then(next_page)
-                .and_then(|link| join(&url, link));
+            let next = next_page(response.headers()).and_then(|link| join(&url, &link));
             let json = text(response, MAX_JSON, &what)?;
             let tags: Tags =
                 serde_json::from_slice(&json).map_err(|err| RegistryError::Answer {
@@ -288,7 +290,7 @@ impl<'a> Client<'a> {
         let status = response.status();
         match status.as_u16() {
             _ if status.is_success() => Ok(response),
-            401 | 403 if self.scope.ends_with("push") => {
+            401 | 403 if self.scope.contains(":pull,push") => {
                 Err(RegistryError::PushDenied(self.name.clone()))
             }
             401 | 403 => Err(RegistryError::Denied(self.name.clone())),
@@ -300,13 +302,15 @@ impl<'a> Client<'a> {
         }
     }
 
-    fn url(&self, rest: &str) -> String {
+    /// Below the repository.
+    pub(super) fn url(&self, rest: &str) -> String {
         format!("{}/v2/{}/{rest}", self.endpoint.base, self.path)
     }
 }
 
 /// The URL in `Link: <…>; rel="next"` (RFC 5988).
-fn next_page(link: &str) -> Option<&str> {
+pub(super) fn next_page(headers: &ureq::http::HeaderMap) -> Option<String> {
+    let link = header(headers, "link")?;
     let (url, relation) = link.trim().strip_prefix('<')?.split_once('>')?;
-    relation.contains("next").then_some(url)
+    relation.contains("next").then(|| url.to_owned())
 }

@@ -315,6 +315,9 @@ pub(super) fn join(url: &str, location: &str) -> Option<String> {
         return Some(format!("{}{location}", origin(url)));
     }
     let path = url.split('?').next()?;
+    if location.starts_with('?') {
+        return Some(format!("{path}{location}"));
+    }
     let folder = path.rfind('/').filter(|&at| at >= origin(url).len())?;
     Some(format!("{}/{location}", &path[..folder]))
 }
@@ -331,6 +334,7 @@ mod tests {
             ("//b.test/c", Some("https://b.test/c")),
             ("/c?d=e:f", Some("https://a.test:5000/c?d=e:f")),
             ("c", Some("https://a.test:5000/v2/x/blobs/c")),
+            ("?d=e:f", Some("https://a.test:5000/v2/x/blobs/1?d=e:f")),
             ("file:///etc/passwd", None),
         ] {
             assert_eq!(join(url, location).as_deref(), joined, "{location}");

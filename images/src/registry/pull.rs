@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::client::Client;
 use super::config::RegistryConfig;
-use super::credentials::CredentialStore;
 use super::download::{Wanted, download};
+use super::endpoints::{Purpose, at_endpoints};
 use super::error::RegistryError;
 use super::growing::Growing;
 use super::http::Http;
@@ -63,45 +63,7 @@ pub struct Pulled {
 /// All tags of a repository.
 pub fn all_tags(reference: &Reference) -> Result<Vec<String>, RegistryError> {
     let http = Http::new(RegistryConfig::load()?);
-    at_endpoints(&http, reference, "pull", true, |client| client.tags())
-}
-
-/// Tries what `act` does at each endpoint of a registry until it works; the last failure counts.
-pub(super) fn at_endpoints<T>(
-    http: &Http,
-    reference: &Reference,
-    actions: &str,
-    mirrors: bool,
-    act: impl Fn(&Client<'_>) -> Result<T, RegistryError>,
-) -> Result<T, RegistryError> {
-    let credentials = CredentialStore::of_user();
-    let mut failure = None;
-    for endpoint in http.config().endpoints(reference.domain(), mirrors) {
-        let host = if endpoint.host == "registry-1.docker.io" {
-            "docker.io"
-        } else {
-            &endpoint.host
-        };
-        let own = match &credentials {
-            Ok(credentials) => credentials.get(host)?,
-            Err(_) => None,
-        };
-        let name = reference.familiar_name();
-        let probed = http.probe(&endpoint);
-        let client = Client::new(http, endpoint, reference.path(), &name, actions, own);
-        match probed.and_then(|()| act(&client)) {
-            Ok(done) => return Ok(done),
-            Err(err) => {
-                tracing::debug!("{name} is not to be had there: {err}");
-                // A registry that answered says more than a port on which nobody speaks the next protocol.
-                let is_mute = matches!(err, RegistryError::Request { .. });
-                if failure.is_none() || !is_mute {
-                    failure = Some(err);
-                }
-            }
-        }
-    }
-    Err(failure.unwrap_or_else(|| RegistryError::NotFound(reference.familiar())))
+    at_endpoints(&http, reference, Purpose::Pull, |client| client.tags())
 }
 
 impl Store {
@@ -113,7 +75,7 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<Pulled, RegistryError> {
         let http = Http::new(RegistryConfig::load()?);
-        at_endpoints(&http, reference, "pull", true, |client| {
+        at_endpoints(&http, reference, Purpose::Pull, |client| {
             let pull = Pull {
                 store: self,
                 client,

@@ -1,13 +1,15 @@
 //! Pushing: what the registry lacks, and the manifest after it.
 
+use std::collections::HashSet;
+
 use oci_spec::image::ImageManifest;
 use serde::Deserialize;
 
 use super::client::Client;
 use super::config::RegistryConfig;
+use super::endpoints::{Purpose, at_endpoints};
 use super::error::RegistryError;
 use super::http::Http;
-use super::pull::at_endpoints;
 use crate::digest::Digest;
 use crate::image::Image;
 use crate::index::set_digest;
@@ -50,9 +52,10 @@ impl Store {
         let _hold = self.hold()?;
         let manifest = self.blobs.read(&image.manifest).map_err(StoreError::from)?;
         let media_type = media_type(&manifest, &reference.familiar())?;
-        let sources = self.sources(reference, &image)?;
+        let sources = self.sources(reference)?;
+        let repositories: Vec<&str> = sources.iter().map(|source| &*source.path).collect();
         let http = Http::new(RegistryConfig::load()?);
-        at_endpoints(&http, reference, "pull,push", false, |client| {
+        at_endpoints(&http, reference, Purpose::Push(&repositories), |client| {
             let push = Push {
                 store: self,
                 client,
@@ -74,26 +77,43 @@ impl Store {
         })
     }
 
-    /// Other repositories of the same registry that the image is known to be in.
-    fn sources(&self, reference: &Reference, image: &Image) -> Result<Vec<String>, StoreError> {
-        let entries = self.list()?.into_iter();
-        let known = entries.filter(|entry| entry.digest.is_some() && entry.image.id == image.id);
-        let mut paths: Vec<String> = known
-            .filter_map(|entry| entry.reference)
-            .filter(|other| {
-                other.domain() == reference.domain() && other.path() != reference.path()
-            })
-            .map(|other| other.path().to_owned())
-            .collect();
-        paths.dedup();
-        Ok(paths)
+    /// Other repositories of the same registry, with the blobs that are known to be in them.
+    fn sources(&self, reference: &Reference) -> Result<Vec<Source>, StoreError> {
+        let mut sources: Vec<Source> = Vec::new();
+        for listed in self.list()? {
+            let Some(other) = listed.reference.filter(|_| listed.digest.is_some()) else {
+                continue;
+            };
+            if other.domain() != reference.domain() || other.path() == reference.path() {
+                continue;
+            }
+            let layers = listed.image.layers.iter().map(|layer| layer.digest);
+            let blobs = layers.chain([listed.image.id]);
+            match sources
+                .iter_mut()
+                .find(|source| source.path == other.path())
+            {
+                Some(source) => source.blobs.extend(blobs),
+                None => sources.push(Source {
+                    path: other.path().to_owned(),
+                    blobs: blobs.collect(),
+                }),
+            }
+        }
+        Ok(sources)
     }
+}
+
+/// A repository that blobs can be taken from without being sent.
+struct Source {
+    path: String,
+    blobs: HashSet<Digest>,
 }
 
 struct Push<'a> {
     store: &'a Store,
     client: &'a Client<'a>,
-    sources: &'a [String],
+    sources: &'a [Source],
     progress: &'a dyn Progress,
 }
 
@@ -130,7 +150,9 @@ impl Push<'_> {
             done: 0,
             total: size,
         });
-        let from = self.sources.first().map(String::as_str);
+        let mut sources = self.sources.iter();
+        let from = sources.find(|source| source.blobs.contains(digest));
+        let from = from.map(|source| &*source.path);
         self.client.upload(digest, &file, size, from)?;
         show(Step::Complete);
         Ok(())

@@ -61,11 +61,16 @@ pub fn search(term: &str, limit: usize) -> Result<Vec<Hit>, RegistryError> {
                 message: message(&json),
             });
         }
-        let answer: Answer =
+        let mut answer: Answer =
             serde_json::from_slice(&json).map_err(|err| RegistryError::Answer {
                 what: what.clone(),
                 why: err.to_string(),
             })?;
+        for hit in &mut answer.results {
+            // They are for a terminal, which must not be told what to do.
+            hit.name.retain(|character| !character.is_control());
+            hit.description = hit.description.replace(char::is_control, " ");
+        }
         return Ok(answer.results);
     }
     failure.map_or(Ok(Vec::new()), Err)

@@ -1,9 +1,10 @@
 //! What a misbehaving registry brings about: an image that is right, or a sentence and nothing in the store.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use rvm_images::registry::PullOptions;
-use rvm_images::{Digest, Reference, Silent, Store};
+use rvm_images::{Digest, Progress, Prune, Reference, Silent, Step, Store};
 
 use crate::common::layers::{gzip, layer, noise};
 use crate::common::{chain, layout, tempdir};
@@ -154,6 +155,30 @@ fn a_layer_that_only_claims_to_be_one_that_is_here_is_refused() {
         assert!(err.contains("is damaged: it unpacks to"), "{err}");
     }
     assert_eq!(store.list().unwrap().len(), 2);
+}
+
+/// Removes all that nobody needs, again and again.
+struct Pruning<'a>(&'a Store);
+
+impl Progress for Pruning<'_> {
+    fn step(&self, _: &Digest, _: Step) {
+        let pruned = self.0.prune(Prune::All, &HashSet::new(), |_| true).unwrap();
+        assert_eq!(pruned.reclaimed, 0);
+    }
+}
+
+#[test]
+fn pruning_takes_nothing_that_a_pull_needs() {
+    let folder = tempdir();
+    let layout = folder.path().join("layout");
+    let server = Faulty::start(&layout, image(&layout), Fault::None);
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let name: Reference = format!("{}/test/image:1", server.host).parse().unwrap();
+    store
+        .pull(&name, &PullOptions::default(), &Pruning(&store))
+        .unwrap();
+    let image = store.resolve(&name.to_string()).unwrap();
+    assert_eq!(store.layer_images(&image, 9).unwrap().len(), 2);
 }
 
 #[test]

@@ -5,25 +5,28 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::certificate::Certificate;
 use crate::common::{run, str, tempdir};
 
 /// A registry that goes with its test.
 pub struct Registry {
     pub host: String,
     process: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// How it is to be reached.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+#[derive(Clone, Copy)]
+pub enum Access<'a> {
     Open,
     /// User `user`, password `secret`.
     Password,
+    /// By HTTPS, with this certificate.
+    Tls(&'a Certificate),
 }
 
 impl Registry {
-    pub fn start(access: Access) -> Self {
+    pub fn start(access: Access<'_>) -> Self {
         let folder = tempdir();
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -33,9 +36,15 @@ impl Registry {
         let host = format!("127.0.0.1:{port}");
         let storage = str(folder.path()).to_owned();
         let mut config = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\nhttp: {{addr: '{host}'}}\n"
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {storage}}}}}\n"
         );
-        if access == Access::Password {
+        let mut tls = String::new();
+        if let Access::Tls(certificate) = access {
+            let (own, key) = (str(&certificate.certificate), str(&certificate.key));
+            tls = format!(", tls: {{certificate: {own}, key: {key}}}");
+        }
+        config += &format!("http: {{addr: '{host}'{tls}}}\n");
+        if let Access::Password = access {
             let file = folder.path().join("htpasswd");
             std::fs::write(&file, run("htpasswd", &["-Bbn", "user", "secret"])).unwrap();
             config += &format!(
@@ -47,7 +56,7 @@ impl Registry {
         std::fs::write(&file, config).unwrap();
         let process = Command::new("docker-registry")
             .args(["serve", str(&file)])
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(folder.path().join("access.log")).unwrap())
             .stderr(Stdio::null())
             .spawn()
             .expect("docker-registry of Debian; tests/setup installs it");
@@ -59,8 +68,18 @@ impl Registry {
         Self {
             host,
             process,
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// The requests that it answered, in the form of Apache's logs.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("access.log")).unwrap()
+    }
+
+    /// Where its repositories are.
+    pub fn storage(&self) -> std::path::PathBuf {
+        self.folder.path().join("docker/registry/v2/repositories")
     }
 
     /// Fills it with an image from a layout.

@@ -7,7 +7,8 @@ use crate::common::layers::{gzip, layer, noise};
 use crate::common::{chain, is_root, layout, run, str, tempdir};
 use crate::real::{Access, Registry};
 
-fn fill(folder: &std::path::Path) {
+/// A layout with an image of two layers, `latest`.
+pub fn fill(folder: &std::path::Path) {
     let lower = layer()
         .dir("./")
         .dir("etc/")
