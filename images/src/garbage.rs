@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::blobs::list;
 use crate::digest::Digest;
-use crate::image::chain_id;
+use crate::image::file_systems;
 use crate::store::{Store, StoreError};
 
 impl Store {
@@ -26,8 +26,7 @@ impl Store {
             let image = self.image(&entry.manifest, None)?;
             blobs.extend([image.manifest, image.id]);
             blobs.extend(image.layers.iter().map(|layer| layer.digest));
-            layers.extend(image.layers.iter().map(|layer| layer.diff_id));
-            layers.extend((1..=image.layers.len()).filter_map(|n| chain_id(&image.layers[..n])));
+            layers.extend(file_systems(&image.layers));
         }
         let folder = self.blobs.folder();
         for digest in list(folder).map_err(|source| self.io(folder, source))? {

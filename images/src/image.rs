@@ -49,3 +49,20 @@ pub fn chain_id(layers: &[Layer]) -> Option<Digest> {
         Digest::from_bytes(hash.into())
     }))
 }
+
+/// Names a file system that corrects the directories' attributes of layers, lowest first, of which all but the
+/// uppermost `count - 1` are merged.
+pub(crate) fn correction_id(layers: &[Layer], count: usize) -> Option<Digest> {
+    let chain = chain_id(layers)?;
+    Some(Digest::of(
+        format!("{chain} directories of {count}").as_bytes(),
+    ))
+}
+
+/// The names of all file systems that can have been made for an image of `layers`.
+pub(crate) fn file_systems(layers: &[Layer]) -> impl Iterator<Item = Digest> {
+    let single = layers.iter().map(|layer| layer.diff_id);
+    let merged = (1..=layers.len()).filter_map(|n| chain_id(&layers[..n]));
+    let corrections = (1..=layers.len()).filter_map(|n| correction_id(layers, n));
+    single.chain(merged).chain(corrections)
+}

@@ -86,6 +86,7 @@ impl<'a> LayerReader<'a> {
             self.apply(&entry, entries, &mut tar)
                 .map_err(|why| why.at(&entry))?;
         }
+        self.tree.drop_hidden_whiteouts();
         Ok(self.tree)
     }
 
@@ -160,7 +161,8 @@ impl<'a> LayerReader<'a> {
     /// Whiteouts only delete from lower layers: what this layer puts under the name stays, wherever in the
     /// archive it stands.
     fn apply_whiteout(&mut self, name: &[u8], parents: &[&[u8]]) -> Result<(), Refusal> {
-        if name == OPAQUE {
+        let is_idle = self.is_hidden(&self.resolve(parents)?);
+        if name == OPAQUE && !is_idle {
             let directory = self.make_parents(parents)?;
             self.set_opaque(directory);
             return Ok(());
@@ -172,10 +174,13 @@ impl<'a> LayerReader<'a> {
         if matches!(hidden, b"" | b"." | b"..") {
             return Err(refuse("is a whiteout of no name"));
         }
+        if is_idle {
+            return Ok(());
+        }
         let parent = self.make_parents(parents)?;
         match self.tree.child(parent, hidden) {
-            Some(id) => self.set_opaque(id),
-            None => {
+            Some(id) if !self.tree.is_only_whiteouts(id) => self.set_opaque(id),
+            _ => {
                 let meta = Meta {
                     mode: 0,
                     ..Meta::default_directory()
@@ -188,6 +193,24 @@ impl<'a> LayerReader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether this layer has deleted a directory of the layers below, and made none in its place.
+    fn is_hidden(&self, path: &[Vec<u8>]) -> bool {
+        let mut directory = Tree::ROOT;
+        let mut is_new = false;
+        for name in path {
+            is_new |= self
+                .tree
+                .directory(directory)
+                .is_some_and(|found| found.opaque);
+            directory = match self.tree.child(directory, name) {
+                None => return is_new,
+                Some(id) if matches!(self.tree.node(id).kind, Kind::Whiteout) => return true,
+                Some(id) => id,
+            };
+        }
+        false
     }
 
     fn set_opaque(&mut self, id: NodeId) {
@@ -206,9 +229,10 @@ impl<'a> LayerReader<'a> {
     /// A new directory hides what a lower layer has in one of this name, if this layer had deleted or
     /// replaced that before.
     fn make_directory(&mut self, parent: NodeId, name: &[u8], meta: Option<Meta>) -> NodeId {
+        let replaces = self.tree.child(parent, name).is_some();
         let directory = Directory {
-            opaque: self.tree.child(parent, name).is_some(),
-            implicit: meta.is_none(),
+            opaque: replaces,
+            implicit: meta.is_none() && !replaces,
             ..Directory::default()
         };
         let meta = meta.unwrap_or_else(Meta::default_directory);

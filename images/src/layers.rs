@@ -12,7 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 use crate::blobs::BlobError;
 use crate::convert::{ConvertError, convert, verify};
 use crate::digest::Digest;
-use crate::image::{Image, Layer, chain_id};
+use crate::directories;
+use crate::erofs::ImageWriter;
+use crate::image::{Image, Layer, chain_id, correction_id};
 use crate::layer::Limits;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Workspace, publish};
@@ -57,13 +59,28 @@ impl Store {
     /// The file systems that make up an image, uppermost first, at most `max` (and at least one) of them.
     ///
     /// What is not there yet is made. If the image has more layers than `max`, the lowest are applied to
-    /// one another in a single file system, known by their ChainID.
+    /// one another in a single file system, known by their ChainID. Where layers have something in directories
+    /// that they do not list, a small file system on top gives these the attributes that they have below.
     pub fn layer_images(
         &self,
         image: &Image,
         max: usize,
     ) -> Result<Vec<LayerImage>, LayerImageError> {
         let _hold = self.hold()?;
+        let mut stack = self.stack(image, max)?;
+        if let Some(correction) = self.correction(image, &stack)? {
+            match max.max(1) {
+                max if stack.len() < max => stack.insert(0, correction),
+                // Nothing can be wrong in a single one but whiteouts that show.
+                1 => {}
+                max => return self.layer_images(image, max - 1),
+            }
+        }
+        Ok(stack)
+    }
+
+    /// The layers themselves, the lowest merged.
+    fn stack(&self, image: &Image, max: usize) -> Result<Vec<LayerImage>, LayerImageError> {
         let merged = image.layers.len().saturating_sub(max.max(1)) + 1;
         let (base, separate) = image.layers.split_at(merged.min(image.layers.len()));
         let base_id = chain_id(base).ok_or(LayerImageError::Empty(image.id))?;
@@ -90,6 +107,38 @@ impl Store {
             }
         }
         Ok(images.into_iter().rev().flatten().collect())
+    }
+
+    /// The file system to be put on top of `stack`, if it needs one. An empty file says that it does not.
+    fn correction(
+        &self,
+        image: &Image,
+        stack: &[LayerImage],
+    ) -> Result<Option<LayerImage>, LayerImageError> {
+        let Some(id) = correction_id(&image.layers, stack.len()) else {
+            return Ok(None);
+        };
+        let path = self.layer_path(&id);
+        let failed = |source| self.io(&path, source);
+        if let Ok(file) = File::open(&path) {
+            let is_needed = file.metadata().map_err(failed)?.len() > 0;
+            return Ok(is_needed.then_some(LayerImage { path, file }));
+        }
+        let files: Vec<&File> = stack.iter().map(|layer| &layer.file).collect();
+        let tree = directories::corrections(&files).map_err(failed)?;
+        let workspace = self.workspace()?;
+        let new = workspace.path().join("correction");
+        let mut file = create(&new).map_err(failed)?;
+        if let Some(tree) = &tree {
+            let mut uuid = [0; 16];
+            uuid.copy_from_slice(&id.as_bytes()[..16]);
+            let writer = ImageWriter::new(file).map_err(ConvertError::from)?;
+            file = writer.finish(tree, uuid).map_err(ConvertError::from)?;
+        }
+        file.sync_all()
+            .and_then(|()| publish(&new, &path))
+            .map_err(failed)?;
+        Ok(tree.is_some().then_some(LayerImage { path, file }))
     }
 
     /// Whether an image that is here has this blob for this DiffID: then it was seen to unpack to it.

@@ -7,6 +7,7 @@ mod change;
 mod compression;
 mod convert;
 mod digest;
+mod directories;
 pub mod erofs;
 mod garbage;
 mod image;

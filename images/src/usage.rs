@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::garbage::on_disk;
-use crate::image::{Image, chain_id};
+use crate::image::{Image, file_systems};
 use crate::reference::Reference;
 use crate::store::{Store, StoreError};
 
@@ -80,10 +80,8 @@ impl Store {
         let blobs = blobs
             .chain([image.id, image.manifest])
             .map(|digest| self.blobs.path(&digest));
-        let chains = (1..=layers.len()).filter_map(|n| chain_id(&layers[..n]));
-        let systems = layers.iter().map(|layer| layer.diff_id).chain(chains);
         blobs
-            .chain(systems.map(|id| self.layer_path(&id)))
+            .chain(file_systems(layers).map(|id| self.layer_path(&id)))
             .map(|path| (path.clone(), on_disk(&path)))
             .collect()
     }

@@ -384,6 +384,81 @@ fn missing_directories_are_made() {
 }
 
 #[test]
+fn a_directory_that_a_layer_does_not_list_stays_as_it_is_below() {
+    let base = |mode, owner| {
+        layer()
+            .dir_as("./", 0o711, 3, 4)
+            .pax(&[("SCHILY.xattr.user.note", b"kept")])
+            .dir_as("home", mode, owner, 1001)
+            .dir_as("home/user", 0o700, owner, owner)
+            .file("home/user/old", "x")
+            .dir_as("opaque", 0o1770, owner, 7)
+            .file("opaque/old", "x")
+            .dir_as("remade", 0o700, 9, 9)
+            .done()
+    };
+    let upper = layer()
+        .file("home/user/new", "x")
+        .file("opaque/.wh..wh..opq", "")
+        .file("opaque/new", "x")
+        .file(".wh.remade", "")
+        .file("remade/new", "x")
+        .file("home/.wh.never-was", "")
+        .done();
+    let top = layer().file("home/user/newest", "x").done();
+    // The directory made anew has the time of the unpacking.
+    let layers = [base(0o750, 1000), upper.clone(), top.clone()];
+    same_but_directory_times("not_listed", &layers);
+    same_as_umoci("not_listed", &[layers[0].clone(), top.clone()]);
+
+    // Images with other directories below still share the layers above.
+    let folder = tempdir();
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let mut systems = Vec::new();
+    for (name, owner) in [("one", 1000), ("two", 2000)] {
+        let layers = [base(0o750, owner), upper.clone(), top.clone()];
+        let layers = layers.map(|tar| (layout::TAR.to_owned(), tar.clone(), tar));
+        let image = folder.path().join(name);
+        let manifest = layout::image(&image, &layers);
+        layout::index(&image, vec![layout::with_name(manifest, name)]);
+        store.load(&image, &LoadOptions::default()).unwrap();
+        let images = store
+            .layer_images(&store.resolve(name).unwrap(), 8)
+            .unwrap();
+        systems.push(
+            images
+                .into_iter()
+                .map(|image| image.path)
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!((systems[0].len(), systems[1].len()), (4, 4));
+    assert_ne!(systems[0][0], systems[1][0]);
+    assert_eq!(systems[0][1..3], systems[1][1..3]);
+    // What is on top goes with its image.
+    store.remove("one").unwrap();
+    assert!(!systems[0][0].exists() && systems[1][0].exists() && systems[0][1].exists());
+}
+
+#[test]
+fn whiteouts_of_nothing_do_not_show() {
+    let base = layer().dir("./").dir("a").file("a/file", "x").done();
+    let upper = layer()
+        .dir("./")
+        .dir("new")
+        .file("new/.wh.never-was", "")
+        .file("new/file", "x")
+        .file("a/.wh.file", "")
+        .file(".wh.a", "")
+        .file("gone/.wh.file", "")
+        .file(".wh.gone", "")
+        .file(".wh.gone-too", "")
+        .file("gone-too/.wh.file", "")
+        .done();
+    same_as_umoci("whiteouts_of_nothing", &[base, upper]);
+}
+
+#[test]
 fn sparse_files_in_all_formats() {
     let folder = tempdir();
     let file = std::fs::File::create(folder.path().join("sparse")).unwrap();

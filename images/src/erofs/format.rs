@@ -6,8 +6,10 @@ pub(super) const SUPER_OFFSET: usize = 1024;
 /// Inodes start at multiples of this; a nid counts them from the start of the metadata.
 pub(super) const SLOT: u64 = 32;
 pub(super) const DIRENT: usize = 12;
+/// The `i_ino` of directories that their layer does not list. Linux does not look at that field.
+pub(super) const IMPLIED: u32 = u32::MAX;
 
-const MAGIC: u32 = 0xE0F5_E1E2;
+pub(super) const MAGIC: u32 = 0xE0F5_E1E2;
 const COMPAT_CHECKSUM: u32 = 1;
 /// Extended inodes state the modification time, not the change time.
 const COMPAT_MTIME: u32 = 2;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::dirs;
-use super::format::{Inode, Layout, SLOT};
+use super::format::{IMPLIED, Inode, Layout, SLOT};
 use super::tree::{Kind, NodeId, Tree};
 use super::writer::{BLOCK_SIZE, ImageError};
 
@@ -203,7 +203,10 @@ impl<'a> Metadata<'a> {
             links: self.links[id as usize],
             size,
             data,
-            number: id + 1,
+            number: match self.tree.directory(id) {
+                Some(directory) if directory.implicit => IMPLIED,
+                _ => id + 1,
+            },
             uid: meta.uid,
             gid: meta.gid,
             mtime: meta.mtime,

@@ -8,10 +8,12 @@
 mod dirs;
 mod format;
 mod metadata;
+mod reader;
 mod tree;
 mod writer;
 mod xattr;
 
+pub use reader::{Reader, StoredDirectory, StoredEntry};
 pub use tree::{Directory, Kind, Meta, Node, NodeId, Tree, device_number};
 pub use writer::{BLOCK_SIZE, ImageError, ImageWriter};
 pub use xattr::Xattrs;

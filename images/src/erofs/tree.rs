@@ -70,7 +70,8 @@ pub struct Directory {
     pub children: BTreeMap<Box<[u8]>, NodeId>,
     /// Nothing of the directory in the layers below shows through.
     pub opaque: bool,
-    /// No entry of the layer made it; it is there because something is in it.
+    /// No entry of the layer made it; it is there because something is in it, and its attributes are those of
+    /// the layers below.
     pub implicit: bool,
 }
 
@@ -84,6 +85,15 @@ impl Meta {
             mtime: (0, 0),
             xattrs: Xattrs::default(),
         }
+    }
+}
+
+impl Meta {
+    /// Whether nothing tells them apart.
+    pub fn same(&self, other: &Self) -> bool {
+        (self.mode, self.uid, self.gid, self.mtime)
+            == (other.mode, other.uid, other.gid, other.mtime)
+            && self.xattrs.same(&other.xattrs)
     }
 }
 
@@ -180,10 +190,11 @@ impl Tree {
             if !above.implicit {
                 self.node_mut(lower).meta = meta;
             }
-            if above.opaque
-                && let Some(below) = self.directory_mut(lower)
-            {
-                below.children.clear();
+            if let Some(below) = self.directory_mut(lower) {
+                below.implicit &= above.implicit;
+                if above.opaque {
+                    below.children.clear();
+                }
             }
             for (name, node) in above.children {
                 match self.child(lower, &name) {
@@ -197,6 +208,55 @@ impl Tree {
 
     fn merges(&self, below: NodeId, above: NodeId) -> bool {
         self.directory(below).is_some() && self.directory(above).is_some()
+    }
+
+    /// Whether a directory is there for the whiteouts in it alone.
+    pub fn is_only_whiteouts(&self, id: NodeId) -> bool {
+        let mut todo = vec![id];
+        while let Some(id) = todo.pop() {
+            match &self.node(id).kind {
+                Kind::Whiteout => {}
+                Kind::Directory(directory) if directory.implicit => {
+                    todo.extend(directory.children.values());
+                }
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Takes whiteouts away where an opaque directory hides all layers below already, and directories that are
+    /// there for these alone: they would make something out of nothing.
+    pub fn drop_hidden_whiteouts(&mut self) {
+        let mut order = vec![(Self::ROOT, false)];
+        let mut next = 0;
+        while let Some(&(id, is_hidden)) = order.get(next) {
+            next += 1;
+            let Some(directory) = self.directory(id) else {
+                continue;
+            };
+            let is_hidden = is_hidden || directory.opaque;
+            let children = directory.children.values();
+            order.extend(children.map(|&child| (child, is_hidden)));
+        }
+        // Parents stand before their children.
+        for (id, is_hidden) in order.into_iter().rev() {
+            let Some(directory) = self.directory_mut(id) else {
+                continue;
+            };
+            if !is_hidden && !directory.opaque {
+                continue;
+            }
+            let mut children = std::mem::take(&mut directory.children);
+            children.retain(|_, &mut child| match &self.node(child).kind {
+                Kind::Whiteout => false,
+                Kind::Directory(directory) => !directory.implicit || !directory.children.is_empty(),
+                _ => true,
+            });
+            if let Some(directory) = self.directory_mut(id) {
+                directory.children = children;
+            }
+        }
     }
 
     /// Takes all marks for overlayfs away: below this tree there is nothing they could hide.

@@ -17,6 +17,9 @@ const PREFIXES: [(&[u8], u8); 5] = [
 /// A full name and its value.
 type Xattr = (Box<[u8]>, Box<[u8]>);
 
+/// overlayfs's mark for a directory that hides the layers below.
+const OPAQUE: &[u8] = b"trusted.overlay.opaque";
+
 /// A set of extended attributes.
 #[derive(Debug, Clone, Default)]
 pub struct Xattrs(Vec<Xattr>);
@@ -48,7 +51,7 @@ impl Xattrs {
 
     /// The header and the entries; empty when there are none. `opaque` adds overlayfs's mark.
     pub(super) fn encode(&self, opaque: bool) -> Vec<u8> {
-        let mark = opaque.then_some((&b"trusted.overlay.opaque"[..], &b"y"[..]));
+        let mark = opaque.then_some((OPAQUE, &b"y"[..]));
         let mut body = Vec::new();
         for (name, value) in self.iter().chain(mark) {
             let Some((index, rest)) = split(name) else {
@@ -64,6 +67,35 @@ impl Xattrs {
             body.resize(body.len().next_multiple_of(4), 0);
         }
         body
+    }
+}
+
+impl Xattrs {
+    /// Reads back what [`encode`](Self::encode) gave.
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, bool)> {
+        let mut xattrs = Self::default();
+        let mut opaque = false;
+        let mut rest = bytes.get(HEADER..).unwrap_or_default();
+        while !rest.is_empty() {
+            let (head, body) = rest.split_at_checked(4)?;
+            let (length, index) = (usize::from(head[0]), head[1]);
+            let value_length = usize::from(u16::from_le_bytes([head[2], head[3]]));
+            let (prefix, _) = PREFIXES.iter().find(|(_, known)| *known == index)?;
+            let name = [prefix, body.get(..length)?].concat();
+            let value = body.get(length..length + value_length)?;
+            match &*name {
+                OPAQUE => opaque = true,
+                name => xattrs.set(name, value),
+            }
+            let size = (4 + length + value_length).next_multiple_of(4);
+            rest = rest.get(size..)?;
+        }
+        Some((xattrs, opaque))
+    }
+
+    /// Whether both are the same, in any order.
+    pub fn same(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().all(|xattr| other.0.contains(xattr))
     }
 }
 
@@ -90,6 +122,9 @@ mod tests {
             [&[0; 12][..], &[1, 1, 2, 0], b"a23\0"].concat()
         );
         assert_eq!(xattrs.encode(true).len(), 20 + 20);
+        xattrs.set(b"system.posix_acl_access", b"acl");
+        let (read, opaque) = Xattrs::decode(&xattrs.encode(true)).unwrap();
+        assert!(read.same(&xattrs) && opaque);
     }
 
     #[test]

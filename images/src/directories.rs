@@ -1,0 +1,135 @@
+//! Directories that a layer has something in but does not list: they keep what the layers below say of them.
+//!
+//! overlayfs takes a directory's attributes from the uppermost layer that has it. A layer's file system cannot
+//! know what lies below, as it is shared by all images that have the layer; so such directories are marked in it,
+//! and an image in which that makes a difference gets one more file system, with these directories and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+
+use crate::erofs::{Directory, Kind, Meta, Node, Reader, StoredDirectory, StoredEntry, Tree};
+
+/// A directory as the layers have it together.
+struct Merged {
+    parent: usize,
+    name: Box<[u8]>,
+    /// What it should have.
+    meta: Meta,
+    /// overlayfs shows something else.
+    is_wrong: bool,
+    /// The layers whose content shows, uppermost first.
+    content: Vec<(usize, StoredDirectory)>,
+}
+
+/// What a layer has in one directory.
+type Listing = BTreeMap<Box<[u8]>, StoredEntry>;
+
+/// What has to lie above `layers`, uppermost first, for all directories to be right; `None` if they are.
+pub(crate) fn corrections(layers: &[&File]) -> io::Result<Option<Tree>> {
+    let readers: Vec<Reader<'_>> = layers
+        .iter()
+        .map(|file| Reader::open(file))
+        .collect::<io::Result<_>>()?;
+    let roots = readers
+        .iter()
+        .enumerate()
+        .map(|(layer, reader)| Ok((layer, reader.root()?)))
+        .collect::<io::Result<Vec<_>>>()?;
+    let mut all = Vec::from_iter(merge(0, b"", roots));
+    let mut next = 0;
+    while next < all.len() {
+        let content = std::mem::take(&mut all[next].content);
+        children(next, &readers, &content, &mut all)?;
+        next += 1;
+    }
+    Ok(tree(&all))
+}
+
+/// Adds the directories in the one at `parent`.
+fn children(
+    parent: usize,
+    readers: &[Reader<'_>],
+    content: &[(usize, StoredDirectory)],
+    all: &mut Vec<Merged>,
+) -> io::Result<()> {
+    let mut listings: Vec<(usize, Listing)> = Vec::new();
+    for (layer, directory) in content {
+        let entries = readers[*layer].entries(directory)?.into_iter();
+        listings.push((*layer, entries.collect()));
+    }
+    // A directory of a single layer is listed as it is, whiteouts included; one of two layers is not.
+    if let [(layer, entries)] = &listings[..] {
+        for entry in entries.values() {
+            all[parent].is_wrong |= readers[*layer].is_whiteout(*entry)?;
+        }
+    }
+    let all_entries = listings.iter().flat_map(|(_, entries)| entries);
+    let names: BTreeSet<&[u8]> = all_entries
+        .filter(|(_, entry)| entry.is_directory())
+        .map(|(name, _)| &**name)
+        .collect();
+    for name in names {
+        let mut found = Vec::new();
+        for (layer, entries) in &listings {
+            match entries.get(name) {
+                Some(entry) if entry.is_directory() => {
+                    found.push((*layer, readers[*layer].directory(*entry)?));
+                }
+                // A file or a whiteout hides what is below.
+                Some(_) => break,
+                None => {}
+            }
+        }
+        all.extend(merge(parent, name, found));
+    }
+    Ok(())
+}
+
+/// Joins what the layers have under one name, uppermost first.
+fn merge(parent: usize, name: &[u8], mut found: Vec<(usize, StoredDirectory)>) -> Option<Merged> {
+    let (_, uppermost) = found.first()?;
+    // An opaque directory hides content, not the attributes of a directory that it does not list.
+    let listed = found
+        .iter()
+        .map(|(_, directory)| directory)
+        .find(|directory| !directory.implicit);
+    let meta = listed.unwrap_or(uppermost).meta.clone();
+    let is_wrong = !meta.same(&uppermost.meta);
+    if let Some(opaque) = found.iter().position(|(_, directory)| directory.opaque) {
+        found.truncate(opaque + 1);
+    }
+    Some(Merged {
+        parent,
+        name: name.into(),
+        meta,
+        is_wrong,
+        content: found,
+    })
+}
+
+/// A tree of the directories that are wrong, and of those above them.
+fn tree(all: &[Merged]) -> Option<Tree> {
+    let mut needed: Vec<bool> = all.iter().map(|directory| directory.is_wrong).collect();
+    for index in (1..all.len()).rev() {
+        needed[all[index].parent] |= needed[index];
+    }
+    if !*needed.first()? {
+        return None;
+    }
+    let mut tree = Tree::new();
+    let mut ids = vec![Tree::ROOT; all.len()];
+    for (index, directory) in all.iter().enumerate().filter(|(index, _)| needed[*index]) {
+        let meta = directory.meta.clone();
+        if index == 0 {
+            tree.node_mut(Tree::ROOT).meta = meta;
+            continue;
+        }
+        ids[index] = tree.add(Node {
+            meta,
+            kind: Kind::Directory(Directory::default()),
+        });
+        tree.link(ids[directory.parent], &directory.name, ids[index]);
+    }
+    Some(tree)
+}
