@@ -169,6 +169,9 @@ pub struct Run {
     /// Pull the image before running
     #[arg(long, value_enum, default_value_t = PullPolicy::Missing)]
     pub pull: PullPolicy,
+    /// Suppress the pull output
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Pass received signals on to the process
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub sig_proxy: bool,

@@ -58,6 +58,12 @@ pub struct History {
     /// Only show image ids
     #[arg(short, long)]
     pub quiet: bool,
+    /// Print sizes and dates for people
+    #[arg(short = 'H', long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub human: bool,
+    /// Format of the output: table, table TEMPLATE, json, or a Go template
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
     /// Image
     pub image: String,
 }
@@ -86,11 +92,11 @@ pub struct Images {
     /// Don't truncate output
     #[arg(long)]
     pub no_trunc: bool,
-    /// Filter output: dangling=BOOL, reference=PATTERN, label=KEY[=VALUE], before=IMAGE or since=IMAGE
+    /// Filter output: dangling=BOOL, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE or until=TIME
     #[arg(short, long, value_name = "FILTER")]
     pub filter: Vec<String>,
-    /// Format of the output: table or json
-    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
+    /// Format of the output: table, table TEMPLATE, json, or a Go template
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: String,
     /// Only images of this repository
     #[arg(value_name = "REPOSITORY[:TAG]")]
@@ -189,6 +195,12 @@ pub struct Search {
     /// Number of results
     #[arg(long, value_name = "NUMBER", default_value_t = 25)]
     pub limit: usize,
+    /// Filter output: is-official=BOOL or stars=NUMBER
+    #[arg(short, long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Format of the output: table, table TEMPLATE, json, or a Go template
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
     /// Don't truncate output
     #[arg(long)]
     pub no_trunc: bool,

@@ -61,6 +61,7 @@ plain!(
     rvm_engine::image_removal::RemoveImageError,
     rvm_engine::microvm::HostError,
     rvm_engine::options::env::EnvError,
+    rvm_engine::options::moment::InvalidMoment,
     rvm_engine::root::RootError,
     rvm_engine::state::DatabaseError,
     rvm_engine::monitor::MonitorError,

@@ -4,6 +4,7 @@ mod arguments;
 mod arguments_image;
 mod commands;
 mod failure;
+mod listing;
 mod streams;
 mod table;
 mod template;

@@ -1,31 +1,38 @@
 //! Tables and times as Docker prints them.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-/// Prints rows below a heading, columns three spaces apart.
+/// A column is at least so wide, the space behind it counted.
+const MIN_WIDTH: usize = 10;
+/// Blanks behind the longest cell of a column.
+const PADDING: usize = 3;
+
+/// Prints rows below a heading.
 pub fn print(heading: &[&str], rows: &[Vec<String>]) {
+    let heading = heading.iter().map(|cell| (*cell).to_owned()).collect();
+    let all: Vec<Vec<String>> = std::iter::once(heading)
+        .chain(rows.iter().cloned())
+        .collect();
+    print_rows(&all);
+}
+
+/// Prints rows in columns; the last cell of each is as long as it is.
+pub fn print_rows(rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([heading[column].len()]).max().unwrap_or(0)
+        let cells = rows.iter().filter(|row| row.len() > column + 1);
+        let longest = cells.map(|row| row[column].chars().count()).max();
+        (longest.unwrap_or(0) + PADDING).max(MIN_WIDTH)
     };
-    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let padded = cells
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let padded = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("   ").trim_end().to_owned()
-    };
-    println!(
-        "{}",
-        line(
-            &heading
-                .iter()
-                .map(|cell| (*cell).to_owned())
-                .collect::<Vec<_>>()
-        )
-    );
-    rows.iter().for_each(|row| println!("{}", line(row)));
+        println!("{}", padded.collect::<String>().trim_end());
+    }
 }
 
 /// How long ago, in Docker's words, such as `2 minutes`.
@@ -50,24 +57,41 @@ fn words(seconds: u64) -> String {
     }
 }
 
-/// A size in decimal units with three digits, such as `142MB`.
+/// A size in decimal units with up to three digits, such as `142MB`, as lists of images have it.
 pub fn size(bytes: u64) -> String {
+    in_units(bytes, 3)
+}
+
+/// The same with up to four digits, as totals have it.
+pub fn exact_size(bytes: u64) -> String {
+    in_units(bytes, 4)
+}
+
+/// As Go's `%.3g` and the like print it: no zeros at the end of a fraction.
+fn in_units(bytes: u64, digits: usize) -> String {
     let mut value = bytes as f64;
-    let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
+    let mut units = ["B", "kB", "MB", "GB", "TB", "PB"].into_iter();
     let mut unit = units.next().unwrap_or_default();
     while value >= 1000.0 {
         let Some(next) = units.next() else { break };
         value /= 1000.0;
         unit = next;
     }
-    let digits = if unit == "B" || value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
+    let before_the_point = (value.max(1.0).log10() as usize) + 1;
+    let fraction = digits.saturating_sub(before_the_point);
+    let number = format!("{value:.fraction$}");
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
     };
-    format!("{value:.digits$}{unit}")
+    format!("{number}{unit}")
+}
+
+/// A point in time as Go prints one: `2026-01-31 09:30:00 +0100 CET`.
+pub fn moment(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S %z %Z")
+        .to_string()
 }
 
 /// Cuts a text to `limit` characters, the last of them an ellipsis.
@@ -104,12 +128,15 @@ mod tests {
         for (bytes, text) in [
             (0, "0B"),
             (999, "999B"),
-            (1_500, "1.50kB"),
+            (1_500, "1.5kB"),
             (12_345_678, "12.3MB"),
             (142_000_000, "142MB"),
+            (2_000_000_000, "2GB"),
         ] {
             assert_eq!(size(bytes), text);
         }
+        assert_eq!(exact_size(12_345_678), "12.35MB");
+        assert_eq!(exact_size(100), "100B");
     }
 
     #[test]

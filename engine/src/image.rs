@@ -12,7 +12,7 @@ pub use rvm_images::{
     Digest, Image, Listed, Loaded, Platform, PlatformError, Progress, Reference, ReferenceError,
     Removed, Silent, Step,
 };
-use rvm_images::{LayerImageError, LoadError, LoadOptions, Store, StoreError};
+use rvm_images::{LayerImageError, LoadError, LoadOptions, SaveError, Store, StoreError};
 
 use crate::root::Root;
 
@@ -23,9 +23,12 @@ pub struct Images(Store);
 /// Why an image is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// It is not there, or damaged.
+    /// It is not here.
+    #[error("No such image: {0}")]
+    Missing(String),
+    /// It is damaged, or the store is.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// Its layers can't be mounted.
     #[error(transparent)]
     Layers(#[from] LayerImageError),
@@ -37,7 +40,7 @@ pub enum ImageError {
     Registry(#[from] RegistryError),
     /// It could not be saved.
     #[error(transparent)]
-    Save(#[from] rvm_images::SaveError),
+    Save(SaveError),
     /// The name is none.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
@@ -46,7 +49,28 @@ pub enum ImageError {
 impl ImageError {
     /// Whether the image only has to be pulled.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Store(StoreError::NotFound(_)))
+        matches!(self, Self::Missing(_))
+    }
+}
+
+impl From<StoreError> for ImageError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(text) => Self::Missing(match text.parse::<Reference>() {
+                Ok(name) => name.familiar(),
+                Err(_) => text,
+            }),
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<SaveError> for ImageError {
+    fn from(error: SaveError) -> Self {
+        match error {
+            SaveError::Store(error) => error.into(),
+            other => Self::Save(other),
+        }
     }
 }
 

@@ -53,6 +53,13 @@ pub enum RemoveImageError {
     Database(#[from] DatabaseError),
 }
 
+impl RemoveImageError {
+    /// Whether there is nothing to be removed.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Image(error) if error.is_missing())
+    }
+}
+
 impl Engine {
     /// Removes a name, or with an id an image with its names; the image goes with its last name.
     ///

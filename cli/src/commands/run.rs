@@ -31,9 +31,9 @@ pub fn run(root: Root, command: Run) -> Result<u8, Failure> {
             "the input device is not a TTY: leave out --tty, or run it in a terminal",
         ));
     }
-    let policy = command.pull;
+    let (policy, quiet) = (command.pull, command.quiet);
     let request = request(command)?;
-    pull::before_run(engine.root(), &request.image, policy)
+    pull::before_run(engine.root(), &request.image, policy, quiet)
         .map_err(|failure| failure.with_code(125))?;
     let container = engine.create(request)?;
     let attach = Attach {

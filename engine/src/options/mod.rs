@@ -3,5 +3,6 @@
 pub mod cpus;
 pub mod env;
 pub mod memory;
+pub mod moment;
 pub mod port;
 pub mod signal;

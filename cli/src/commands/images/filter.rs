@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rvm_engine::image::{Images, Listed};
+use rvm_engine::options::moment;
 
 use super::list::created;
 use crate::failure::Failure;
@@ -14,6 +15,7 @@ pub struct Filter {
     labels: Vec<(String, Option<String>)>,
     before: Option<Timestamp>,
     since: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
 impl Filter {
@@ -31,16 +33,10 @@ impl Filter {
             })?;
             match name {
                 "dangling" => {
-                    filter.dangling = Some(match value {
-                        "true" | "1" => true,
-                        "false" | "0" => false,
-                        _ => {
-                            return Err(Failure::new(
-                                1,
-                                format!("invalid filter 'dangling={value}'"),
-                            ));
-                        }
-                    });
+                    let wanted = truth(value);
+                    filter.dangling = Some(wanted.ok_or_else(|| {
+                        Failure::new(1, format!("invalid filter 'dangling={value}'"))
+                    })?);
                 }
                 "reference" => filter.references.push(value.to_owned()),
                 "label" => {
@@ -53,6 +49,7 @@ impl Filter {
                 }
                 "before" => filter.before = Some(time_of(images, value)?),
                 "since" => filter.since = Some(time_of(images, value)?),
+                "until" => filter.until = Some(moment::parse(value, Timestamp::now())?),
                 _ => return Err(Failure::new(1, format!("invalid filter '{name}'"))),
             }
         }
@@ -79,6 +76,9 @@ impl Filter {
                 let found = labels.and_then(|labels| labels.get(key));
                 found.is_some_and(|found| wanted.as_ref().is_none_or(|wanted| wanted == found))
             })
+            && self
+                .until
+                .is_none_or(|until| time.is_some_and(|time| time < until))
             && self
                 .before
                 .is_none_or(|before| time.is_some_and(|time| time < before))
@@ -108,10 +108,24 @@ fn is_named(image: &Listed, pattern: &str) -> bool {
     })
 }
 
-/// Go's `path.Match` as far as names need it: `*` and `?` stand for anything but a slash.
+/// What Docker takes for true and for false.
+pub fn truth(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" | "t" | "T" | "TRUE" | "True" => Some(true),
+        "false" | "0" | "f" | "F" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Go's `path.Match`: `*` and `?` stand for anything but a slash, `[a-z]` for one of its characters.
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], []) => true,
+        ([b'[', set @ ..], [first, text @ ..]) => match class(set, *first) {
+            Some((is_in, pattern)) => is_in && matches(pattern, text),
+            None => false,
+        },
+        ([b'\\', a, pattern @ ..], [b, text @ ..]) => a == b && matches(pattern, text),
         ([b'*', rest @ ..], _) => {
             matches(rest, text)
                 || matches!(text, [first, ..] if *first != b'/') && matches(pattern, &text[1..])
@@ -119,6 +133,31 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
         ([b'?', pattern @ ..], [first, text @ ..]) => *first != b'/' && matches(pattern, text),
         ([a, pattern @ ..], [b, text @ ..]) => a == b && matches(pattern, text),
         _ => false,
+    }
+}
+
+/// Whether a set, which `set` starts with, has the character; and what is behind it.
+fn class(set: &[u8], character: u8) -> Option<(bool, &[u8])> {
+    let (negated, mut rest) = match set {
+        [b'^', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let mut found = false;
+    let mut empty = true;
+    loop {
+        rest = match rest {
+            [b']', behind @ ..] if !empty => return Some((found != negated, behind)),
+            [low, b'-', high, behind @ ..] if *high != b']' => {
+                found |= (*low..=*high).contains(&character);
+                behind
+            }
+            [b'\\', one, behind @ ..] | [one, behind @ ..] => {
+                found |= *one == character;
+                behind
+            }
+            [] => return None,
+        };
+        empty = false;
     }
 }
 
@@ -134,6 +173,11 @@ mod tests {
             ("*/b", "a/b", true),
             ("busybo?", "busybox", true),
             ("busybox", "busybox:latest", false),
+            ("b[a-z]s?[^a-x]ox", "busybox", false),
+            ("b[a-z]s?[^x]ox", "busybox", true),
+            ("[]", "a", false),
+            (r"a\*", "a*", true),
+            (r"a\*", "ab", false),
         ] {
             assert_eq!(
                 matches(pattern.as_bytes(), text.as_bytes()),

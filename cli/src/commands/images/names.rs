@@ -32,8 +32,9 @@ pub fn remove(engine: &Engine, command: &Rmi) -> Result<u8, Failure> {
                 }
             }
             Err(error) => {
+                // As with Docker, nobody who forces minds that it is gone already.
+                failed |= !(command.force && error.is_missing());
                 eprintln!("rvm: {}", Failure::from(error));
-                failed = true;
             }
         }
     }

@@ -1,8 +1,8 @@
 //! One progress bar a layer on a terminal, Docker's lines elsewhere.
 
-use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rvm_engine::image::{Digest, Progress, Step};
@@ -10,58 +10,105 @@ use rvm_engine::image::{Digest, Progress, Step};
 /// What Docker calls the steps of a pull or a push.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
+    /// Said of every layer at once, where it is not known yet which the other side has.
+    pub preparing: Option<&'static str>,
     pub waiting: &'static str,
     pub exists: &'static str,
     pub moving: &'static str,
+    pub moved: Option<&'static str>,
     pub complete: &'static str,
 }
 
 pub const PULL: Words = Words {
+    preparing: None,
     waiting: "Pulling fs layer",
     exists: "Already exists",
     moving: "Downloading",
+    moved: Some("Download complete"),
     complete: "Pull complete",
 };
 
 pub const PUSH: Words = Words {
-    waiting: "Preparing",
+    preparing: Some("Preparing"),
+    waiting: "Waiting",
     exists: "Layer already exists",
     moving: "Pushing",
+    moved: None,
     complete: "Pushed",
 };
 
-/// Shows steps on standard output.
+/// Where progress is shown.
+#[derive(Clone, Copy, Debug)]
+pub enum Stream {
+    Stdout,
+    /// Where standard output is somebody else's.
+    Stderr,
+}
+
+impl Stream {
+    fn is_terminal(self) -> bool {
+        match self {
+            Self::Stdout => io::stdout().is_terminal(),
+            Self::Stderr => io::stderr().is_terminal(),
+        }
+    }
+
+    fn target(self) -> ProgressDrawTarget {
+        match self {
+            Self::Stdout => ProgressDrawTarget::stdout(),
+            Self::Stderr => ProgressDrawTarget::stderr(),
+        }
+    }
+
+    /// Writes a line. Whoever closes the stream wants to read no more.
+    pub fn line(self, text: &str) {
+        let _ = match self {
+            Self::Stdout => writeln!(io::stdout(), "{text}"),
+            Self::Stderr => writeln!(io::stderr(), "{text}"),
+        };
+    }
+}
+
+/// Shows steps.
 pub struct Bars {
     words: Words,
+    stream: Stream,
     bars: Option<MultiProgress>,
     by_layer: Mutex<HashMap<Digest, ProgressBar>>,
+    /// Layers that are known to move, where there are no bars.
+    moving: Mutex<HashSet<Digest>>,
 }
 
 impl Bars {
-    pub fn new(words: Words) -> Self {
-        let bars = std::io::stdout()
+    pub fn new(words: Words, stream: Stream) -> Self {
+        let bars = stream
             .is_terminal()
-            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stdout()));
+            .then(|| MultiProgress::with_draw_target(stream.target()));
         Self {
             words,
+            stream,
             bars,
             by_layer: Mutex::default(),
+            moving: Mutex::default(),
         }
     }
 
     fn line(&self, layer: &Digest, step: Step) {
-        let text = match step {
-            Step::Waiting => self.words.waiting,
-            Step::Exists => self.words.exists,
-            Step::Complete => self.words.complete,
-            Step::Moved { .. } | Step::Extracting => return,
-        };
-        // Whoever closes standard output wants to read no more.
-        let _ = writeln!(std::io::stdout(), "{}: {text}", layer.short());
+        let say = |text: &str| self.stream.line(&format!("{}: {text}", layer.short()));
+        let starts = || lock(&self.moving).insert(*layer);
+        let words = self.words;
+        match step {
+            Step::Waiting => words.preparing.into_iter().for_each(say),
+            Step::Exists => say(words.exists),
+            Step::Moved { .. } if starts() && words.preparing.is_none() => say(words.waiting),
+            Step::Moved { .. } => {}
+            Step::Extracting => words.moved.into_iter().for_each(say),
+            Step::Complete => say(words.complete),
+        }
     }
 
     fn bar(&self, bars: &MultiProgress, layer: &Digest, step: Step) {
-        let mut by_layer = self.by_layer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_layer = lock(&self.by_layer);
         let bar = by_layer.entry(*layer).or_insert_with(|| {
             let bar = bars.add(ProgressBar::no_length());
             bar.set_style(plain());
@@ -97,12 +144,27 @@ impl Progress for Bars {
     }
 }
 
+impl Drop for Bars {
+    /// What is said next starts a line of its own, below bars that got no further.
+    fn drop(&mut self) {
+        for bar in lock(&self.by_layer).values() {
+            if !bar.is_finished() {
+                bar.abandon();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn plain() -> ProgressStyle {
     style("{prefix}: {msg}")
 }
 
 fn moving() -> ProgressStyle {
-    style("{prefix}: {msg:11} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}")
+    style("{prefix}: {msg:11} [{bar:30}] {decimal_bytes}/{decimal_total_bytes}")
         .progress_chars("=> ")
 }
 

@@ -1,94 +1,119 @@
 //! `rvm pull`, and what `rvm run` pulls.
 
-use rvm_engine::image::{ImageError, Images, PullOptions, Pulled, Reference, Silent, all_tags};
+use rvm_engine::image::{Images, PullOptions, Pulled, Reference, Silent, all_tags};
 use rvm_engine::root::Root;
 
-use super::progress::{Bars, PULL};
+use super::progress::{Bars, PULL, Stream};
 use crate::arguments_image::{Pull, PullPolicy};
 use crate::failure::Failure;
 
 pub fn run(root: &Root, command: &Pull) -> Result<u8, Failure> {
     let name: Reference = command.name.parse()?;
-    let options = PullOptions {
-        platform: command
-            .platform
-            .clone()
-            .unwrap_or_else(|| PullOptions::default().platform),
-        ..PullOptions::default()
-    };
+    let mut options = PullOptions::default();
+    if let Some(platform) = &command.platform {
+        options.platform = platform.clone();
+    }
+    let shown = (!command.quiet).then_some(Stream::Stdout);
     let images = Images::open(root)?;
     if command.all_tags {
-        if name.digest().is_some() || has_tag(&command.name) {
-            return Err(Failure::new(1, "tag can't be used with --all-tags/-a"));
-        }
-        for tag in all_tags(&name)? {
-            let one: Reference = format!("{}:{tag}", name.familiar_name()).parse()?;
-            pull(&images, &one, &options, command.quiet)?;
-        }
-        return Ok(0);
+        return pull_all(&images, &name, &command.name, &options, shown);
     }
-    if !command.quiet && name.digest().is_none() && !has_tag(&command.name) {
-        println!("Using default tag: latest");
+    if let Some(stream) = shown
+        && name.digest().is_none()
+        && !has_tag(&command.name)
+    {
+        stream.line("Using default tag: latest");
     }
-    pull(&images, &name, &options, command.quiet)?;
+    let pulled = pull(&images, &name, &options, shown)?;
+    if let Some(stream) = shown {
+        stream.line(&status(pulled.is_newer, &name.familiar()));
+    }
+    println!("{name}");
     Ok(0)
 }
 
-/// Pulls one image and says so, on standard output, as Docker does.
+fn pull_all(
+    images: &Images,
+    name: &Reference,
+    written: &str,
+    options: &PullOptions,
+    shown: Option<Stream>,
+) -> Result<u8, Failure> {
+    if name.digest().is_some() || has_tag(written) {
+        return Err(Failure::new(1, "tag can't be used with --all-tags/-a"));
+    }
+    let mut is_newer = false;
+    for tag in all_tags(name)? {
+        let one: Reference = format!("{}:{tag}", name.familiar_name()).parse()?;
+        is_newer |= pull(images, &one, options, shown)?.is_newer;
+    }
+    if let Some(stream) = shown {
+        stream.line(&status(is_newer, &name.familiar_name()));
+    }
+    println!("{}/{}", name.domain(), name.path());
+    Ok(0)
+}
+
+/// Pulls one image and says so where it is to be shown, as Docker does; its status comes after that.
 fn pull(
     images: &Images,
     name: &Reference,
     options: &PullOptions,
-    quiet: bool,
-) -> Result<(), Failure> {
-    if quiet {
-        images.pull(name, options, &Silent)?;
-    } else {
-        println!("{}: Pulling from {}", asked(name), shown_path(name));
-        let pulled = images.pull(name, options, &Bars::new(PULL))?;
-        println!("Digest: {}", pulled.digest);
-        println!("Status: {}", status(&pulled, name));
-    }
-    println!("{name}");
-    Ok(())
+    shown: Option<Stream>,
+) -> Result<Pulled, Failure> {
+    let Some(stream) = shown else {
+        return Ok(images.pull(name, options, &Silent)?);
+    };
+    stream.line(&format!(
+        "{}: Pulling from {}",
+        asked(name),
+        shown_path(name)
+    ));
+    let pulled = images.pull(name, options, &Bars::new(PULL, stream))?;
+    stream.line(&format!("Digest: {}", pulled.digest));
+    Ok(pulled)
 }
 
 /// Fetches the image that is to be run, if the policy wants that. Standard output is the container's.
-pub fn before_run(root: &Root, image: &str, policy: PullPolicy) -> Result<(), Failure> {
+pub fn before_run(
+    root: &Root,
+    image: &str,
+    policy: PullPolicy,
+    quiet: bool,
+) -> Result<(), Failure> {
     let images = Images::open(root)?;
-    match (policy, images.resolve(image)) {
-        (PullPolicy::Never, _) | (PullPolicy::Missing, Ok(_)) => return Ok(()),
-        (PullPolicy::Missing, Err(error)) if !is_pullable(&error) => return Err(error.into()),
-        (PullPolicy::Missing, Err(_)) => {
-            eprintln!("Unable to find image '{}' locally", shown(image))
-        }
-        (PullPolicy::Always, _) => {}
-    }
+    let is_missing = match images.resolve(image) {
+        _ if policy == PullPolicy::Never => return Ok(()),
+        Ok(_) if policy == PullPolicy::Missing => return Ok(()),
+        Ok(_) => false,
+        Err(error) if error.is_missing() => policy == PullPolicy::Missing,
+        Err(error) if policy == PullPolicy::Missing => return Err(error.into()),
+        Err(_) => false,
+    };
     let name: Reference = image.parse()?;
-    eprintln!("{}: Pulling from {}", asked(&name), shown_path(&name));
-    let pulled = images.pull(&name, &PullOptions::default(), &Silent)?;
-    eprintln!("Digest: {}", pulled.digest);
-    eprintln!("Status: {}", status(&pulled, &name));
+    let shown = (!quiet).then_some(Stream::Stderr);
+    if let Some(stream) = shown
+        && is_missing
+    {
+        stream.line(&format!(
+            "Unable to find image '{}' locally",
+            name.familiar()
+        ));
+    }
+    let pulled = pull(&images, &name, &PullOptions::default(), shown)?;
+    if let Some(stream) = shown {
+        stream.line(&status(pulled.is_newer, &name.familiar()));
+    }
     Ok(())
 }
 
-fn is_pullable(error: &ImageError) -> bool {
-    error.is_missing()
-}
-
-fn shown(image: &str) -> String {
-    image
-        .parse::<Reference>()
-        .map_or_else(|_| image.to_owned(), |name| name.familiar())
-}
-
-fn status(pulled: &Pulled, name: &Reference) -> String {
-    let what = if pulled.is_newer {
+fn status(is_newer: bool, name: &str) -> String {
+    let what = if is_newer {
         "Downloaded newer image"
     } else {
         "Image is up to date"
     };
-    format!("{what} for {}", name.familiar())
+    format!("Status: {what} for {name}")
 }
 
 /// The tag or the digest.

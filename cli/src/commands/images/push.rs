@@ -3,7 +3,7 @@
 use rvm_engine::image::{Images, Reference, Silent};
 use rvm_engine::root::Root;
 
-use super::progress::{Bars, PUSH};
+use super::progress::{Bars, PUSH, Stream};
 use super::pull::has_tag;
 use crate::arguments_image::Push;
 use crate::failure::Failure;
@@ -49,7 +49,7 @@ pub fn run(root: &Root, command: &Push) -> Result<u8, Failure> {
             println!("{name}");
             continue;
         }
-        let pushed = images.push(&name, &Bars::new(PUSH))?;
+        let pushed = images.push(&name, &Bars::new(PUSH, Stream::Stdout))?;
         let tag = name.tag().unwrap_or("latest");
         println!("{tag}: digest: {} size: {}", pushed.digest, pushed.size);
     }
