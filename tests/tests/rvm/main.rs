@@ -10,6 +10,7 @@ mod leaves_nothing;
 mod lifecycle;
 mod load;
 mod network;
+mod registries;
 mod run;
 mod signals;
 mod streams;

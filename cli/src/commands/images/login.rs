@@ -15,6 +15,21 @@ const MAX_PASSWORD: u64 = 64 << 10;
 pub fn login(command: &Login) -> Result<u8, Failure> {
     let server = server(command.server.as_deref());
     let store = CredentialStore::of_user()?;
+    if command.username.is_none()
+        && command.password.is_none()
+        && !command.password_stdin
+        && let Some(kept) = store.get(&server)?
+    {
+        let user = &kept.user;
+        eprintln!("Authenticating with existing credentials... [Username: {user}]");
+        match image::login(&server, &kept) {
+            Ok(()) => {
+                println!("Login Succeeded");
+                return Ok(0);
+            }
+            Err(error) => eprintln!("Login did not succeed, error: {}", Failure::from(error)),
+        }
+    }
     let user = match &command.username {
         Some(user) => user.clone(),
         None if command.password_stdin => {

@@ -73,6 +73,8 @@ impl Stream {
 pub struct Bars {
     words: Words,
     stream: Stream,
+    /// What is said before the first step.
+    heading: Mutex<Option<String>>,
     bars: Option<MultiProgress>,
     by_layer: Mutex<HashMap<Digest, ProgressBar>>,
     /// Layers that are known to move, where there are no bars.
@@ -80,16 +82,24 @@ pub struct Bars {
 }
 
 impl Bars {
-    pub fn new(words: Words, stream: Stream) -> Self {
+    pub fn new(words: Words, stream: Stream, heading: Option<String>) -> Self {
         let bars = stream
             .is_terminal()
             .then(|| MultiProgress::with_draw_target(stream.target()));
         Self {
             words,
             stream,
+            heading: Mutex::new(heading),
             bars,
             by_layer: Mutex::default(),
             moving: Mutex::default(),
+        }
+    }
+
+    /// Says the heading, if it has not been said.
+    pub fn begin(&self) {
+        if let Some(text) = lock(&self.heading).take() {
+            self.stream.line(&text);
         }
     }
 
@@ -137,6 +147,7 @@ impl Bars {
 
 impl Progress for Bars {
     fn step(&self, layer: &Digest, step: Step) {
+        self.begin();
         match &self.bars {
             Some(bars) => self.bar(bars, layer, step),
             None => self.line(layer, step),

@@ -64,12 +64,12 @@ fn pull(
     let Some(stream) = shown else {
         return Ok(images.pull(name, options, &Silent)?);
     };
-    stream.line(&format!(
-        "{}: Pulling from {}",
-        asked(name),
-        shown_path(name)
-    ));
-    let pulled = images.pull(name, options, &Bars::new(PULL, stream))?;
+    // It comes once the registry is known to have the image.
+    let heading = format!("{}: Pulling from {}", asked(name), shown_path(name));
+    let bars = Bars::new(PULL, stream, Some(heading));
+    let pulled = images.pull(name, options, &bars)?;
+    bars.begin();
+    drop(bars);
     stream.line(&format!("Digest: {}", pulled.digest));
     Ok(pulled)
 }

@@ -49,7 +49,7 @@ pub fn run(root: &Root, command: &Push) -> Result<u8, Failure> {
             println!("{name}");
             continue;
         }
-        let pushed = images.push(&name, &Bars::new(PUSH, Stream::Stdout))?;
+        let pushed = images.push(&name, &Bars::new(PUSH, Stream::Stdout, None))?;
         let tag = name.tag().unwrap_or("latest");
         println!("{tag}: digest: {} size: {}", pushed.digest, pushed.size);
     }

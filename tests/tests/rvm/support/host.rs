@@ -40,6 +40,11 @@ impl Host {
         SHARED.get_or_init(|| Self::make(false).load(&["busybox", "nginx"]))
     }
 
+    /// This host, with a root folder of its own in which nothing is.
+    pub fn empty() -> Self {
+        Self::make(false)
+    }
+
     /// Mount, process and network namespaces of their own, with a root folder that has the image `busybox`.
     pub fn private() -> Self {
         Self::make(true).load(&["busybox"])
@@ -102,7 +107,8 @@ impl Host {
         }
     }
 
-    fn load(self, images: &[&str]) -> Self {
+    /// Loads test images.
+    pub fn load(self, images: &[&str]) -> Self {
         for image in images {
             self.rvm(["load", "-q", "-i", archive(image).to_str().expect("UTF-8")])
                 .wait()
@@ -169,7 +175,9 @@ impl Host {
         };
         command
             .env("RVM_ROOT", self.root())
-            .env("TMPDIR", self.folder.join("tmp"));
+            .env("TMPDIR", self.folder.join("tmp"))
+            .env("DOCKER_CONFIG", self.folder.join("docker"))
+            .env_remove("RVM_REGISTRIES");
         command
     }
 

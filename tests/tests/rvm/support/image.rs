@@ -72,10 +72,25 @@ impl Layout {
         self.folder.join("blobs").join(digest.replace(':', "/"))
     }
 
+    /// The descriptor of the image's manifest.
+    pub fn manifest(&self) -> Value {
+        let index = json(&self.folder.join("index.json"));
+        let descriptor = &index["manifests"][0];
+        serde_json::json!({
+            "mediaType": descriptor["mediaType"], "digest": descriptor["digest"], "size": descriptor["size"],
+        })
+    }
+
+    /// Adds a layer, made of a tar archive.
+    pub fn add_layer(&self, tar: &Path) {
+        let image = format!("{}:{}", self.path(), self.tag);
+        let tar = tar.to_str().expect("UTF-8");
+        judge("umoci", ["raw", "add-layer", "--image", &image, tar]);
+    }
+
     /// The digest of the image's only layer.
     pub fn layer(&self) -> String {
-        let index = json(&self.folder.join("index.json"));
-        let manifest = json(&self.blob(text(&index["manifests"][0]["digest"])));
+        let manifest = json(&self.blob(text(&self.manifest()["digest"])));
         text(&manifest["layers"][0]["digest"]).to_owned()
     }
 

@@ -4,6 +4,7 @@ pub mod container;
 pub mod host;
 pub mod image;
 pub mod process;
+pub mod registry;
 pub mod snapshot;
 pub mod terminal;
 
