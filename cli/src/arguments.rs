@@ -64,6 +64,11 @@ pub enum Command {
     Load(image::Load),
     /// Save one or more images to a tar archive
     Save(image::Save),
+    /// Make an image of the contents of a tarball
+    Import(image::Import),
+    /// Manage what is kept on the disk
+    #[command(subcommand)]
+    System(System),
     /// Show the history of an image
     History(image::History),
     /// Log in to a registry
@@ -77,6 +82,16 @@ pub enum Command {
     /// Stand beside a container; started by rvm itself
     #[command(hide = true)]
     Monitor(Monitor),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum System {
+    /// Show disk usage
+    Df(image::DiskUsage),
+    /// Remove what is not used
+    Prune(image::SystemPrune),
+    /// Show what this host has for microVMs
+    Info(Info),
 }
 
 impl Command {

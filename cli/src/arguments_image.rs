@@ -36,6 +36,10 @@ pub enum Image {
     Save(Save),
     /// Show the history of an image
     History(History),
+    /// Make an image of the contents of a tarball
+    Import(Import),
+    /// Remove unused images
+    Prune(ImagePrune),
     /// Return what is known of one or more images
     Inspect(Inspect),
 }
@@ -160,6 +164,64 @@ pub struct Rmi {
     /// Images
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// Apply an instruction of a Dockerfile to the image's configuration
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    pub change: Vec<String>,
+    /// Comment of the image's layer
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+    /// Platform, if it is not this machine's: OS/ARCHITECTURE[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    pub platform: Option<Platform>,
+    /// The tarball; - for standard input
+    #[arg(value_name = "FILE|URL|-")]
+    pub source: String,
+    /// Name of the image
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ImagePrune {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    pub all: bool,
+    /// Only what passes: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SystemPrune {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    pub all: bool,
+    /// Only what passes: until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]
+    #[arg(long, value_name = "FILTER")]
+    pub filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    pub force: bool,
+    /// Prune anonymous volumes, of which there are none
+    #[arg(long)]
+    pub volumes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DiskUsage {
+    /// Format of the output: table, table TEMPLATE, json, or a Go template
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: String,
+    /// Show detailed information on space usage
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Args)]

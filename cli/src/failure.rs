@@ -55,6 +55,7 @@ plain!(
     rvm_engine::lifecycle::RemoveError,
     rvm_engine::lifecycle::SignalError,
     rvm_engine::image::ImageError,
+    rvm_engine::image::ChangeError,
     rvm_engine::image::CredentialError,
     rvm_engine::image::ReferenceError,
     rvm_engine::image::RegistryError,
@@ -62,9 +63,12 @@ plain!(
     rvm_engine::microvm::HostError,
     rvm_engine::options::env::EnvError,
     rvm_engine::options::moment::InvalidMoment,
+    rvm_engine::prune::FilterError,
+    rvm_engine::prune::PruneError,
     rvm_engine::root::RootError,
     rvm_engine::state::DatabaseError,
     rvm_engine::monitor::MonitorError,
+    rvm_engine::usage::UsageError,
 );
 
 impl From<CreateError> for Failure {

@@ -3,6 +3,7 @@
 mod arguments;
 mod arguments_image;
 mod commands;
+mod confirm;
 mod failure;
 mod listing;
 mod streams;

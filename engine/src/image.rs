@@ -6,11 +6,11 @@ use std::path::Path;
 
 pub use rvm_images::registry::{
     CredentialError, CredentialStore, Credentials, Hit, PullOptions, Pulled, Pushed, RegistryError,
-    all_tags, credentials_key, login, search,
+    all_tags, credentials_key, login, open_url, search,
 };
 pub use rvm_images::{
-    Digest, Image, Listed, Loaded, Platform, PlatformError, Progress, Reference, ReferenceError,
-    Removed, Silent, Step,
+    Change, ChangeError, Digest, Image, ImportError, ImportOptions, Listed, Loaded, Platform,
+    PlatformError, Progress, Reference, ReferenceError, Removed, Silent, Step,
 };
 use rvm_images::{LayerImageError, LoadError, LoadOptions, SaveError, Store, StoreError};
 
@@ -35,6 +35,9 @@ pub enum ImageError {
     /// It could not be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// It could not be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
     /// It could not be pulled or pushed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -119,6 +122,15 @@ impl Images {
     /// Brings an image to the registry that its name says.
     pub fn push(&self, name: &Reference, progress: &dyn Progress) -> Result<Pushed, ImageError> {
         Ok(self.0.push(name, progress)?)
+    }
+
+    /// Makes an image of a root file system in a tarball, which is read to its end.
+    pub fn import(
+        &self,
+        tarball: impl Read + Send,
+        options: &ImportOptions,
+    ) -> Result<Loaded, ImageError> {
+        Ok(self.0.import(tarball, options)?)
     }
 
     /// Writes images to an archive that both Docker and OCI tools read.

@@ -17,10 +17,12 @@ pub mod monitor;
 pub mod name;
 pub mod network;
 pub mod options;
+pub mod prune;
 pub mod root;
 pub mod session;
 pub mod spec;
 pub mod state;
+pub mod usage;
 
 mod monitor_client;
 mod put_away;

@@ -1,5 +1,6 @@
 //! The commands, each in a file of its own.
 
+mod disk_usage;
 mod exec;
 mod images;
 mod info;
@@ -7,6 +8,7 @@ mod inspect;
 mod lifecycle;
 mod logs;
 mod monitor;
+mod prune;
 mod ps;
 mod run;
 
@@ -15,7 +17,7 @@ use rvm_engine::container::Container;
 use rvm_engine::options::env::{self, EnvError, Setting};
 use rvm_engine::root::Root;
 
-use crate::arguments::{Arguments, Command, Environment};
+use crate::arguments::{Arguments, Command, Environment, System};
 use crate::failure::Failure;
 
 /// Runs a command; its exit code.
@@ -48,6 +50,10 @@ pub fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Load(command) => images::load::run(&root, &command),
         Command::Save(command) => images::save::run(&root, &command),
         Command::History(command) => images::inspect::history(&root, &command),
+        Command::Import(command) => images::import::run(&root, &command),
+        Command::System(System::Df(command)) => disk_usage::run(&engine(root)?, &command),
+        Command::System(System::Prune(command)) => prune::system(&engine(root)?, &command),
+        Command::System(System::Info(command)) => info::run(&root, &command),
         Command::Login(command) => images::login::login(&command),
         Command::Logout(command) => images::login::logout(&command),
         Command::Search(command) => images::search::run(&command),

@@ -24,38 +24,15 @@ const COMMAND_WIDTH: usize = 20;
 
 pub fn run(engine: &Engine, command: &Ps) -> Result<u8, Failure> {
     let containers = engine.list(command.all)?;
-    let id = |container: &Container| {
-        if command.no_trunc {
-            container.id.to_string()
-        } else {
-            container.id.short().to_owned()
-        }
-    };
     if command.quiet {
-        containers
-            .iter()
-            .for_each(|container| println!("{}", id(container)));
+        for container in &containers {
+            println!("{}", id(container, command.no_trunc));
+        }
         return Ok(0);
     }
     let rows: Vec<Vec<String>> = containers
         .iter()
-        .map(|container| {
-            let args = container.settings.args.join(" ");
-            let args = if command.no_trunc {
-                args
-            } else {
-                table::cut(&args, COMMAND_WIDTH)
-            };
-            vec![
-                id(container),
-                container.settings.image.clone(),
-                format!("\"{args}\""),
-                format!("{} ago", table::since(container.created)),
-                status(container),
-                ports(container),
-                container.name.to_string(),
-            ]
-        })
+        .map(|container| row(container, command.no_trunc))
         .collect();
     if command.format == "json" {
         for (row, container) in rows.iter().zip(&containers) {
@@ -67,7 +44,35 @@ pub fn run(engine: &Engine, command: &Ps) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn as_json(row: &[String], container: &Container) -> serde_json::Value {
+/// A container in the columns of [`HEADING`].
+pub fn row(container: &Container, no_trunc: bool) -> Vec<String> {
+    let args = container.settings.args.join(" ");
+    let args = if no_trunc {
+        args
+    } else {
+        table::cut(&args, COMMAND_WIDTH)
+    };
+    vec![
+        id(container, no_trunc),
+        container.settings.image.clone(),
+        format!("\"{args}\""),
+        format!("{} ago", table::since(container.created)),
+        status(container),
+        ports(container),
+        container.name.to_string(),
+    ]
+}
+
+fn id(container: &Container, no_trunc: bool) -> String {
+    if no_trunc {
+        container.id.to_string()
+    } else {
+        container.id.short().to_owned()
+    }
+}
+
+/// A row as `--format json` prints it.
+pub fn as_json(row: &[String], container: &Container) -> serde_json::Value {
     json!({
         "ID": row[0], "Image": row[1], "Command": row[2], "CreatedAt": container.created.to_string(), "RunningFor": row[3],
         "State": container.state.shown(), "Status": row[4], "Ports": row[5], "Names": row[6],

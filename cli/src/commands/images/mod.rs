@@ -1,6 +1,7 @@
 //! The commands of images and registries.
 
 mod filter;
+pub mod import;
 pub mod inspect;
 pub mod list;
 pub mod load;
@@ -28,6 +29,8 @@ pub fn run(root: Root, command: Image) -> Result<u8, Failure> {
         Image::Load(command) => load::run(&root, &command),
         Image::Save(command) => save::run(&root, &command),
         Image::History(command) => inspect::history(&root, &command),
+        Image::Import(command) => import::run(&root, &command),
+        Image::Prune(command) => super::prune::images(&super::engine(root)?, &command),
         Image::Inspect(command) => inspect::run(&root, &command),
     }
 }
