@@ -167,11 +167,10 @@ fn what_is_pushed_is_what_skopeo_reads() {
         pushed.starts_with(&format!("The push refers to repository [{repository}]\n")),
         "{pushed}"
     );
-    let size = registry.inspect("team/web:1", &["--raw"]).to_string().len();
     let last = pushed.lines().last().expect("a line");
     assert!(
         last.starts_with(&format!("1: digest: {digest} size: ")),
-        "{pushed} {size}"
+        "{pushed}"
     );
     for layer in &layers {
         let own = pushed
@@ -218,8 +217,9 @@ fn what_is_pushed_is_what_skopeo_reads() {
         .wait()
         .success();
     assert_eq!(all.matches(": digest: sha256:").count(), 2, "{all}");
-    let tags = empty.inspect("all:a", &[])["RepoTags"].clone();
-    assert_eq!(tags, serde_json::json!(["a", "b"]));
+    for tag in ["all:a", "all:b"] {
+        assert_eq!(empty.inspect(tag, &[])["Digest"], digest);
+    }
     host.rvm(["push", "-q", &registry.name("team/none:1")])
         .wait()
         .refused(1, &["An image does not exist locally with the tag"]);
