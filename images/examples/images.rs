@@ -1,9 +1,11 @@
-//! Loads an image and shows its layers' file systems: `images ROOT load PATH|-`, `images ROOT layers NAME [MAX]`.
+//! Brings images in and shows their layers' file systems: `images ROOT load PATH|-`, `images ROOT pull NAME`,
+//! `images ROOT layers NAME [MAX]`.
 
 use std::error::Error;
 use std::path::Path;
 
-use rvm_images::{LoadOptions, Store};
+use rvm_images::registry::PullOptions;
+use rvm_images::{LoadOptions, Silent, Store};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -14,6 +16,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         [root, "load", path] => {
             show(Store::open(root)?.load(Path::new(path), &LoadOptions::default())?)
+        }
+        [root, "pull", name] => {
+            let pulled =
+                Store::open(root)?.pull(&name.parse()?, &PullOptions::default(), &Silent)?;
+            show(vec![pulled])
         }
         [root, "rm", name] => show(vec![Store::open(root)?.remove(name)?]),
         [root, "list"] => show(
@@ -32,7 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         _ => {
             return Err(
-                "usage: images ROOT load PATH|- | layers NAME [MAX] | list | rm NAME".into(),
+                "usage: images ROOT load PATH|- | pull NAME | layers NAME [MAX] | list | rm NAME"
+                    .into(),
             );
         }
     }

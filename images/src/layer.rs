@@ -20,6 +20,10 @@ const MAX_PATH: usize = 4096;
 /// What Linux allows in one path.
 const MAX_SYMLINKS: usize = 40;
 
+/// Set another limit for bytes and for entries.
+const BYTES: &str = "RVM_LAYER_BYTES";
+const ENTRIES: &str = "RVM_LAYER_ENTRIES";
+
 /// How much a layer may hold before it counts as an attack.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -27,16 +31,31 @@ pub struct Limits {
     pub bytes: u64,
     /// Entries of the archive.
     pub entries: u64,
+    /// Bytes of all names, links and extended attributes together: these are kept in memory.
+    pub metadata: u64,
 }
 
 impl Default for Limits {
-    /// 64 GiB in two million entries: several times what the largest images in use have.
+    /// 64 GiB in two million entries, several times what the largest images in use have, or what the environment
+    /// says (`RVM_LAYER_BYTES`, `RVM_LAYER_ENTRIES`).
     fn default() -> Self {
         Self {
-            bytes: 64 << 30,
-            entries: 2_000_000,
+            bytes: setting(BYTES, 64 << 30),
+            entries: setting(ENTRIES, 2_000_000),
+            metadata: 256 << 20,
         }
     }
+}
+
+fn setting(variable: &str, default: u64) -> u64 {
+    let Some(text) = std::env::var_os(variable) else {
+        return default;
+    };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| {
+        tracing::warn!("{variable} is left out: it is not a number");
+        default
+    })
 }
 
 /// Why a layer is refused.
@@ -64,6 +83,7 @@ pub struct LayerReader<'a> {
     image: &'a mut ImageWriter,
     limits: Limits,
     bytes: u64,
+    metadata: u64,
 }
 
 impl<'a> LayerReader<'a> {
@@ -74,6 +94,7 @@ impl<'a> LayerReader<'a> {
             image,
             limits,
             bytes: 0,
+            metadata: 0,
         }
     }
 
@@ -93,15 +114,27 @@ impl<'a> LayerReader<'a> {
     fn apply(&mut self, entry: &Entry, number: u64, data: &mut impl Read) -> Result<(), Refusal> {
         if number > self.limits.entries {
             return Err(refuse(format!(
-                "is one more than the {} that a layer may have",
+                "is one more than the {} that a layer may have ({ENTRIES} sets another limit)",
                 self.limits.entries
             )));
         }
         self.bytes = self.bytes.saturating_add(entry.size);
         if self.bytes > self.limits.bytes {
             return Err(refuse(format!(
-                "makes the layer larger than the limit of {} bytes",
+                "makes the layer larger than the limit of {} bytes ({BYTES} sets another)",
                 self.limits.bytes
+            )));
+        }
+        let xattrs = entry
+            .xattrs
+            .iter()
+            .map(|(name, value)| name.len() + value.len());
+        let metadata = entry.path.len() + entry.link.len() + xattrs.sum::<usize>();
+        self.metadata += metadata as u64;
+        if self.metadata > self.limits.metadata {
+            return Err(refuse(format!(
+                "makes the layer's names and attributes larger than {} bytes",
+                self.limits.metadata
             )));
         }
         let components = components(&entry.path)?;

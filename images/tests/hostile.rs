@@ -136,6 +136,7 @@ fn bombs() {
     let limits = Limits {
         bytes: 10_000,
         entries: 3,
+        metadata: 10_000,
     };
     let large = layer()
         .file("a", vec![0; 6000])
@@ -159,10 +160,47 @@ fn bombs() {
         sparse.file("bomb", "x").done(),
         &["`bomb`", "10000 bytes"],
     );
+    // What a name carries is kept in memory.
+    let value = [7; 6000];
+    let attributes = layer()
+        .pax(&[("SCHILY.xattr.user.a", &value)])
+        .file("a", "")
+        .pax(&[("SCHILY.xattr.user.b", &value)])
+        .file("bomb", "");
+    refused_within(
+        limits,
+        attributes.done(),
+        &["`bomb`", "names and attributes"],
+    );
+    // Compressed, a bomb is small until it goes off.
+    let zeros = layer().file("bomb", vec![0; 64 << 20]).done();
+    let gzip = common::layers::gzip(&zeros);
+    let zstd = zstd::encode_all(&zeros[..], 1).unwrap();
+    for small in [gzip, zstd] {
+        assert!(small.len() < 1 << 20);
+        refused_within(limits, small, &["`bomb`", "10000 bytes"]);
+    }
     // Zeros behind the archive's end are hashed, but not without end.
     let mut tail = layer().done();
     tail.extend(vec![0; 40_000]);
     refused_within(limits, tail, &["limit"]);
+}
+
+#[test]
+fn an_archive_that_expands_without_end() {
+    let folder = tempdir();
+    let store = Store::open(folder.path().join("store")).unwrap();
+    let archive = layer().file("blobs/sha256/x", vec![0; 1 << 20]).done();
+    let options = LoadOptions {
+        limits: Limits {
+            bytes: 100_000,
+            ..Limits::default()
+        },
+        ..LoadOptions::default()
+    };
+    let archive = common::layers::gzip(&archive);
+    let err = chain(&store.load_stream(&archive[..], &options).unwrap_err());
+    assert!(err.contains("holds more than 100000 bytes"), "{err}");
 }
 
 #[test]

@@ -58,6 +58,27 @@ fn a_file_of_registries_that_is_wrong_is_named() {
 }
 
 #[test]
+fn a_limit_that_the_user_sets_holds_for_pulls() {
+    let folder = tempdir();
+    let layout = folder.path().join("layout");
+    fill(&layout);
+    let registry = Registry::start(Access::Open);
+    registry.fill(&layout, "large:1", &[]);
+    let name = format!("{}/large:1", registry.host);
+    for (variable, limit) in [("RVM_LAYER_BYTES", "6000"), ("RVM_LAYER_ENTRIES", "2")] {
+        let err = User::new()
+            .set(variable, limit)
+            .act(&["pull", &name])
+            .unwrap_err();
+        assert!(
+            err.contains("layer entry `") && err.contains(variable),
+            "{err}"
+        );
+    }
+    User::new().act(&["pull", &name]).unwrap();
+}
+
+#[test]
 fn plain_http_is_for_those_registries_that_are_listed() {
     let registry = Registry::start(Access::Open);
     let proxy = Proxy::start(&[("registry.test:5000", &registry.host)]);
