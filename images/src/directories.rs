@@ -25,8 +25,18 @@ struct Merged {
 /// What a layer has in one directory.
 type Listing = BTreeMap<Box<[u8]>, StoredEntry>;
 
-/// What has to lie above `layers`, uppermost first, for all directories to be right; `None` if they are.
-pub(crate) fn corrections(layers: &[&File]) -> io::Result<Option<Tree>> {
+/// What it takes to make all directories of an image right.
+pub(crate) enum Correction {
+    /// They are.
+    Needless,
+    /// These on top of all layers.
+    Directories(Tree),
+    /// Merging all but so many uppermost layers.
+    Merge(usize),
+}
+
+/// Looks at `layers`, uppermost first.
+pub(crate) fn correction(layers: &[&File]) -> io::Result<Correction> {
     let readers: Vec<Reader<'_>> = layers
         .iter()
         .map(|file| Reader::open(file))
@@ -38,21 +48,28 @@ pub(crate) fn corrections(layers: &[&File]) -> io::Result<Option<Tree>> {
         .collect::<io::Result<Vec<_>>>()?;
     let mut all = Vec::from_iter(merge(0, b"", roots));
     let mut next = 0;
+    let mut behind_links: Option<usize> = None;
     while next < all.len() {
         let content = std::mem::take(&mut all[next].content);
-        children(next, &readers, &content, &mut all)?;
+        let layer = children(next, &readers, &content, &mut all)?;
+        behind_links = behind_links.into_iter().chain(layer).min();
         next += 1;
     }
-    Ok(tree(&all))
+    Ok(match (behind_links, tree(&all)) {
+        (Some(layer), _) => Correction::Merge(layer),
+        (None, Some(tree)) => Correction::Directories(tree),
+        (None, None) => Correction::Needless,
+    })
 }
 
-/// Adds the directories in the one at `parent`.
+/// Adds the directories in the one at `parent`. Returns the uppermost layer that has something behind a symbolic
+/// link of a layer below.
 fn children(
     parent: usize,
     readers: &[Reader<'_>],
     content: &[(usize, StoredDirectory)],
     all: &mut Vec<Merged>,
-) -> io::Result<()> {
+) -> io::Result<Option<usize>> {
     let mut listings: Vec<(usize, Listing)> = Vec::new();
     for (layer, directory) in content {
         let entries = readers[*layer].entries(directory)?.into_iter();
@@ -69,21 +86,29 @@ fn children(
         .filter(|(_, entry)| entry.is_directory())
         .map(|(name, _)| &**name)
         .collect();
+    let mut behind_links: Option<usize> = None;
     for name in names {
-        let mut found = Vec::new();
+        let mut found: Vec<(usize, StoredDirectory)> = Vec::new();
         for (layer, entries) in &listings {
             match entries.get(name) {
                 Some(entry) if entry.is_directory() => {
                     found.push((*layer, readers[*layer].directory(*entry)?));
                 }
                 // A file or a whiteout hides what is below.
-                Some(_) => break,
+                Some(entry) => {
+                    let above = found.last().filter(|(_, above)| above.implicit);
+                    let above = above
+                        .filter(|_| entry.is_symlink())
+                        .map(|(layer, _)| *layer);
+                    behind_links = behind_links.into_iter().chain(above).min();
+                    break;
+                }
                 None => {}
             }
         }
         all.extend(merge(parent, name, found));
     }
-    Ok(())
+    Ok(behind_links)
 }
 
 /// Joins what the layers have under one name, uppermost first.

@@ -17,8 +17,6 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const AUFS: &[u8] = b".wh..wh.";
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4096;
-/// What Linux allows in one path.
-const MAX_SYMLINKS: usize = 40;
 
 /// Set another limit for bytes and for entries.
 const BYTES: &str = "RVM_LAYER_BYTES";
@@ -299,41 +297,17 @@ impl<'a> LayerReader<'a> {
         Ok(directory)
     }
 
-    /// Follows the symbolic links of this layer in a path to a directory, as if the layer's root were `/`.
-    ///
-    /// What does not exist is taken as it is written, as in umoci's `SecureJoin`.
+    /// Follows the symbolic links of this layer in a path to a directory.
     fn resolve(&self, path: &[&[u8]]) -> Result<Vec<Vec<u8>>, Refusal> {
-        let mut todo: Vec<Vec<u8>> = path.iter().rev().map(|name| name.to_vec()).collect();
-        let mut done: Vec<(Vec<u8>, Option<NodeId>)> = Vec::new();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            match &name[..] {
-                b"" | b"." => continue,
-                b".." => {
-                    done.pop();
-                    continue;
-                }
-                name if name.len() > MAX_NAME => {
-                    return Err(refuse("has a directory with a name of more than 255 bytes"));
-                }
-                _ => {}
-            }
-            let parent = done.last().map_or(Some(Tree::ROOT), |(_, id)| *id);
-            let id = parent.and_then(|parent| self.tree.child(parent, &name));
-            if let Some(Kind::Symlink(target)) = id.map(|id| &self.tree.node(id).kind) {
-                links += 1;
-                if links > MAX_SYMLINKS {
-                    return Err(refuse("lies behind a loop of symbolic links"));
-                }
-                if target.first() == Some(&b'/') {
-                    done.clear();
-                }
-                todo.extend(target.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec));
-            } else {
-                done.push((name, id));
-            }
+        let resolved = self
+            .tree
+            .resolve(path)
+            .ok_or_else(|| refuse("lies behind a loop of symbolic links"))?;
+        let is_long = |name: &[u8]| name.len() > MAX_NAME;
+        if path.iter().any(|name| is_long(name)) || resolved.iter().any(|name| is_long(name)) {
+            return Err(refuse("has a directory with a name of more than 255 bytes"));
         }
-        Ok(done.into_iter().map(|(name, _)| name).collect())
+        Ok(resolved)
     }
 
     fn link_target(&self, link: &[u8]) -> Result<NodeId, Refusal> {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -12,8 +12,8 @@ use rustix::fs::{FlockOperation, flock};
 use crate::blobs::BlobError;
 use crate::convert::{ConvertError, convert, verify};
 use crate::digest::Digest;
-use crate::directories;
-use crate::erofs::ImageWriter;
+use crate::directories::{self, Correction};
+use crate::erofs::{BLOCK_SIZE, ImageWriter};
 use crate::image::{Image, Layer, chain_id, correction_id};
 use crate::layer::Limits;
 use crate::store::{Store, StoreError};
@@ -55,12 +55,23 @@ pub(crate) struct Source {
     pub(crate) blob: PathBuf,
 }
 
+/// What a stack of file systems needs, so that overlayfs makes the right tree of it.
+enum Corrected {
+    /// Nothing.
+    Right,
+    /// This file system on top.
+    OnTop(LayerImage),
+    /// All but so many of the uppermost merged into one.
+    Merged(usize),
+}
+
 impl Store {
     /// The file systems that make up an image, uppermost first, at most `max` (and at least one) of them.
     ///
     /// What is not there yet is made. If the image has more layers than `max`, the lowest are applied to
     /// one another in a single file system, known by their ChainID. Where layers have something in directories
-    /// that they do not list, a small file system on top gives these the attributes that they have below.
+    /// that they do not list, a small file system on top gives these the attributes that they have below; where
+    /// such a directory is a symbolic link below, these layers are merged.
     pub fn layer_images(
         &self,
         image: &Image,
@@ -68,13 +79,15 @@ impl Store {
     ) -> Result<Vec<LayerImage>, LayerImageError> {
         let _hold = self.hold()?;
         let mut stack = self.stack(image, max)?;
-        if let Some(correction) = self.correction(image, &stack)? {
-            match max.max(1) {
-                max if stack.len() < max => stack.insert(0, correction),
-                // Nothing can be wrong in a single one but whiteouts that show.
-                1 => {}
-                max => return self.layer_images(image, max - 1),
+        match (self.correction(image, &stack)?, max.max(1)) {
+            (Corrected::Right, _) => {}
+            (Corrected::Merged(above), _) => return self.layer_images(image, above + 1),
+            (Corrected::OnTop(correction), max) if stack.len() < max => {
+                stack.insert(0, correction);
             }
+            // Nothing can be wrong in a single one but whiteouts that show.
+            (Corrected::OnTop(_), 1) => {}
+            (Corrected::OnTop(_), max) => return self.layer_images(image, max - 1),
         }
         Ok(stack)
     }
@@ -109,36 +122,48 @@ impl Store {
         Ok(images.into_iter().rev().flatten().collect())
     }
 
-    /// The file system to be put on top of `stack`, if it needs one. An empty file says that it does not.
+    /// What `stack` needs; found out once and kept in a file: the file system to be put on top, or a short text.
     fn correction(
         &self,
         image: &Image,
         stack: &[LayerImage],
-    ) -> Result<Option<LayerImage>, LayerImageError> {
-        let Some(id) = correction_id(&image.layers, stack.len()) else {
-            return Ok(None);
-        };
+    ) -> Result<Corrected, LayerImageError> {
+        let id =
+            correction_id(&image.layers, stack.len()).ok_or(LayerImageError::Empty(image.id))?;
         let path = self.layer_path(&id);
         let failed = |source| self.io(&path, source);
         if let Ok(file) = File::open(&path) {
-            let is_needed = file.metadata().map_err(failed)?.len() > 0;
-            return Ok(is_needed.then_some(LayerImage { path, file }));
+            if file.metadata().map_err(failed)?.len() >= BLOCK_SIZE as u64 {
+                return Ok(Corrected::OnTop(LayerImage { path, file }));
+            }
+            let text = io::read_to_string(file).map_err(failed)?;
+            return Ok(text.parse().map_or(Corrected::Right, Corrected::Merged));
         }
         let files: Vec<&File> = stack.iter().map(|layer| &layer.file).collect();
-        let tree = directories::corrections(&files).map_err(failed)?;
+        let correction = directories::correction(&files).map_err(failed)?;
         let workspace = self.workspace()?;
         let new = workspace.path().join("correction");
         let mut file = create(&new).map_err(failed)?;
-        if let Some(tree) = &tree {
-            let mut uuid = [0; 16];
-            uuid.copy_from_slice(&id.as_bytes()[..16]);
-            let writer = ImageWriter::new(file).map_err(ConvertError::from)?;
-            file = writer.finish(tree, uuid).map_err(ConvertError::from)?;
+        match &correction {
+            Correction::Needless => {}
+            Correction::Merge(above) => file
+                .write_all(above.to_string().as_bytes())
+                .map_err(failed)?,
+            Correction::Directories(tree) => {
+                let mut uuid = [0; 16];
+                uuid.copy_from_slice(&id.as_bytes()[..16]);
+                let writer = ImageWriter::new(file).map_err(ConvertError::from)?;
+                file = writer.finish(tree, uuid).map_err(ConvertError::from)?;
+            }
         }
         file.sync_all()
             .and_then(|()| publish(&new, &path))
             .map_err(failed)?;
-        Ok(tree.is_some().then_some(LayerImage { path, file }))
+        Ok(match correction {
+            Correction::Needless => Corrected::Right,
+            Correction::Merge(above) => Corrected::Merged(above),
+            Correction::Directories(_) => Corrected::OnTop(LayerImage { path, file }),
+        })
     }
 
     /// Whether an image that is here has this blob for this DiffID: then it was seen to unpack to it.

@@ -441,6 +441,57 @@ fn a_directory_that_a_layer_does_not_list_stays_as_it_is_below() {
 }
 
 #[test]
+fn links_of_lower_layers_are_followed() {
+    let base = layer()
+        .dir("./")
+        .dir("usr")
+        .dir_as("usr/lib", 0o750, 5, 6)
+        .file("usr/lib/libc.so", "old")
+        .file("usr/lib/gone.so", "x")
+        .symlink("lib", "usr/lib")
+        .symlink("absolute", "/usr/lib")
+        .symlink("up", "../../usr")
+        .symlink("usr/lib/self", "../lib")
+        .symlink("dangling", "not/there")
+        .symlink("replaced", "usr")
+        .done();
+    let upper = layer()
+        .file("lib/libc.so", "new")
+        .file("lib/.wh.gone.so", "")
+        .file("absolute/one.so", "x")
+        .file("up/lib/self/two.so", "x")
+        .file("dangling/made", "x")
+        .dir("replaced")
+        .file("replaced/file", "x")
+        .done();
+    let top = layer().dir("./").file("lib/top.so", "x").done();
+    let other = layer().dir("./").file("top", "x").done();
+    same_but_directory_times("links", &[base.clone(), upper.clone()]);
+    same_but_directory_times("links", &[base.clone(), upper.clone(), top]);
+    same_but_directory_times(
+        "links",
+        &[base.clone(), other.clone(), upper.clone(), other.clone()],
+    );
+
+    // Only what has to be is merged.
+    let folder = tempdir();
+    let image = folder.path().join("layout");
+    layout::simple(
+        &image,
+        &[base, upper, other.clone(), layer().dir("./").done()],
+    );
+    let store = Store::open(folder.path().join("store")).unwrap();
+    store.load(&image, &LoadOptions::default()).unwrap();
+    let found = store.resolve("test").unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.layer_images(&found, 8).unwrap().len(), 3);
+    }
+    store.remove("test").unwrap();
+    let left = std::fs::read_dir(folder.path().join("store/layers")).unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[test]
 fn whiteouts_of_nothing_do_not_show() {
     let base = layer().dir("./").dir("a").file("a/file", "x").done();
     let upper = layer()

@@ -9,9 +9,10 @@ use super::tree::Meta;
 use super::writer::BLOCK_SIZE;
 use super::xattr::{self, Xattrs};
 
-/// `FT_DIR` and `FT_CHRDEV` of `include/linux/fs_types.h`.
+/// `FT_DIR`, `FT_CHRDEV` and `FT_SYMLINK` of `include/linux/fs_types.h`.
 const DIRECTORY: u8 = 2;
 const CHARACTER_DEVICE: u8 = 3;
+const SYMLINK: u8 = 7;
 /// Bytes of one inode's directory entries before the image counts as damaged.
 const MAX_DIRECTORY: u64 = 1 << 30;
 
@@ -50,6 +51,11 @@ impl StoredEntry {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.file_type == DIRECTORY
+    }
+
+    /// Whether it is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.file_type == SYMLINK
     }
 }
 

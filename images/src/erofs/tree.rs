@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::xattr::Xattrs;
 
+/// What Linux allows in one path.
+const MAX_SYMLINKS: usize = 40;
+
 /// Index of a [`Node`] in its [`Tree`]. Names that share one are hard links.
 pub type NodeId = u32;
 
@@ -181,8 +184,8 @@ impl Tree {
             }
             self.nodes.push(node);
         }
-        let mut todo = vec![(Self::ROOT, shift)];
-        while let Some((lower, upper)) = todo.pop() {
+        let mut todo = vec![(Self::ROOT, shift, Vec::new())];
+        while let Some((lower, upper, path)) = todo.pop() {
             let meta = self.node(upper).meta.clone();
             let Some(above) = self.directory_mut(upper).map(std::mem::take) else {
                 continue;
@@ -197,13 +200,82 @@ impl Tree {
                 }
             }
             for (name, node) in above.children {
-                match self.child(lower, &name) {
-                    Some(below) if self.merges(below, node) => todo.push((below, node)),
-                    _ => self.link(lower, &name, node),
+                let mut own = path.clone();
+                own.push(name.to_vec());
+                match self.place(lower, &mut own, node) {
+                    Some(below) => todo.push((below, node, own)),
+                    None => self.link(lower, &name, node),
                 }
             }
         }
         self.drop_whiteouts();
+    }
+
+    /// The directory that `above`, to be put at `path` in `lower`, is merged with, if it is with one: the one that
+    /// is there, or the one that a symbolic link there leads to when `above` is only on something's way.
+    fn place(&mut self, lower: NodeId, path: &mut Vec<Vec<u8>>, above: NodeId) -> Option<NodeId> {
+        let below = self.child(lower, path.last()?)?;
+        if self.merges(below, above) {
+            return Some(below);
+        }
+        let Kind::Symlink(_) = &self.node(below).kind else {
+            return None;
+        };
+        self.directory(above).filter(|above| above.implicit)?;
+        *path = self.resolve(path)?;
+        let mut directory = Self::ROOT;
+        for name in &*path {
+            directory = match self.child(directory, name) {
+                Some(id) if self.directory(id).is_some() => id,
+                Some(_) => return None,
+                None => {
+                    let new = Self::new().nodes.remove(0);
+                    let id = self.add(new);
+                    self.link(directory, name, id);
+                    id
+                }
+            };
+        }
+        Some(directory)
+    }
+
+    /// Follows the symbolic links in a path to a directory, as if the root were `/`; `None` when they lead in a
+    /// circle.
+    ///
+    /// What does not exist is taken as it is written, as in umoci's `SecureJoin`.
+    pub fn resolve(&self, path: &[impl AsRef<[u8]>]) -> Option<Vec<Vec<u8>>> {
+        let mut todo: Vec<Vec<u8>> = path
+            .iter()
+            .rev()
+            .map(|name| name.as_ref().to_vec())
+            .collect();
+        let mut done: Vec<(Vec<u8>, Option<NodeId>)> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            match &name[..] {
+                b"" | b"." => continue,
+                b".." => {
+                    done.pop();
+                    continue;
+                }
+                _ => {}
+            }
+            let parent = done.last().map_or(Some(Self::ROOT), |(_, id)| *id);
+            let id = parent.and_then(|parent| self.child(parent, &name));
+            if let Some(Kind::Symlink(target)) = id.map(|id| &self.node(id).kind) {
+                links += 1;
+                if links > MAX_SYMLINKS {
+                    return None;
+                }
+                if target.first() == Some(&b'/') {
+                    done.clear();
+                }
+                todo.extend(target.split(|&byte| byte == b'/').rev().map(<[u8]>::to_vec));
+            } else {
+                done.push((name, id));
+            }
+        }
+        Some(done.into_iter().map(|(name, _)| name).collect())
     }
 
     fn merges(&self, below: NodeId, above: NodeId) -> bool {
