@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::ahead::ahead;
 use crate::compression::decompress;
 use crate::digest::{Digest, Hashing};
 use crate::erofs::{ImageError, ImageWriter, Tree};
@@ -58,7 +59,7 @@ pub(crate) fn convert(
     let mut writer = ImageWriter::new(image)?;
     let mut merged: Option<Tree> = None;
     for (diff_id, blob) in layers {
-        let tree = read_layer(*diff_id, blob, &mut writer, limits)?;
+        let tree = read_layer(*diff_id, blob, &mut writer, limits, &|| {})?;
         match &mut merged {
             None => merged = Some(tree),
             Some(lower) => lower.merge(tree),
@@ -67,27 +68,30 @@ pub(crate) fn convert(
     finish(writer, &merged.unwrap_or_default(), uuid)
 }
 
-/// The same for one layer from a stream, which is read to its end.
+/// The same for one layer from a stream, which is read to its end. `abandon` is called on failure, and makes
+/// whoever waits for the rest of the stream stop that.
 pub(crate) fn convert_stream(
     diff_id: Digest,
     blob: impl Read + Send,
     image: File,
     limits: Limits,
+    abandon: &dyn Fn(),
 ) -> Result<File, ConvertError> {
     let mut writer = ImageWriter::new(image)?;
-    let tree = read_layer(diff_id, blob, &mut writer, limits)?;
+    let tree = read_layer(diff_id, blob, &mut writer, limits, abandon)?;
     finish(writer, &tree, &diff_id)
 }
 
 /// The same for plain bytes of which the DiffID is not known yet; returns it.
 pub(crate) fn convert_plain(
-    tar: impl Read,
+    tar: impl Read + Send,
     image: File,
     limits: Limits,
 ) -> Result<(File, Digest), ConvertError> {
     let mut writer = ImageWriter::new(image)?;
     let failed = |err| ConvertError::Tarball(Box::new(err));
-    let (tree, diff_id) = read_plain(limited(tar, limits), &mut writer, limits).map_err(failed)?;
+    let tar = limited(tar, limits);
+    let (tree, diff_id) = read_plain(tar, &mut writer, limits, &|| {}).map_err(failed)?;
     Ok((finish(writer, &tree, &diff_id)?, diff_id))
 }
 
@@ -118,28 +122,40 @@ fn read_layer(
     blob: impl Read + Send,
     writer: &mut ImageWriter,
     limits: Limits,
+    abandon: &dyn Fn(),
 ) -> Result<Tree, ConvertError> {
     let failed = |source| ConvertError::Layer {
         diff_id,
         source: Box::new(source),
     };
     let plain = decompress(blob).map_err(|err| failed(unreadable(err)))?;
-    let (tree, found) = read_plain(limited(plain, limits), writer, limits).map_err(failed)?;
+    let plain = limited(plain, limits);
+    let (tree, found) = read_plain(plain, writer, limits, abandon).map_err(failed)?;
     expect(diff_id, found)?;
     Ok(tree)
 }
 
 /// Reads a tar stream to its end; returns its digest as well.
 fn read_plain(
-    tar: impl Read,
+    tar: impl Read + Send,
     writer: &mut ImageWriter,
     limits: Limits,
+    abandon: &dyn Fn(),
 ) -> Result<(Tree, Digest), LayerError> {
-    let mut stream = Hashing::new(tar);
-    let tree = LayerReader::new(writer, limits).read(&mut stream)?;
-    // The DiffID covers what stands behind the archive's end as well.
-    io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
-    Ok((tree, stream.finish().0))
+    ahead(tar, |tar| {
+        let read = || {
+            let mut stream = Hashing::new(tar);
+            let tree = LayerReader::new(writer, limits).read(&mut stream)?;
+            // The DiffID covers what stands behind the archive's end as well.
+            io::copy(&mut stream, &mut io::sink()).map_err(unreadable)?;
+            Ok((tree, stream.finish().0))
+        };
+        let result = read();
+        if result.is_err() {
+            abandon();
+        }
+        result
+    })
 }
 
 fn unreadable(err: io::Error) -> LayerError {

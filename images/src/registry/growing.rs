@@ -51,9 +51,10 @@ impl Growing {
         self.changed.notify_all();
     }
 
-    /// The reader has failed: the rest is not needed.
+    /// The reader has failed: the rest is not needed, and not waited for.
     pub(super) fn refuse(&self) {
         self.state().refused = true;
+        self.changed.notify_all();
     }
 
     pub(super) fn file(&self) -> &File {
@@ -83,6 +84,9 @@ impl Read for Tail<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut state = self.growing.state();
         while state.written == self.at {
+            if state.refused {
+                return Err(io::Error::other("the layer is refused"));
+            }
             match state.end {
                 Some(true) => return Ok(0),
                 Some(false) => return Err(io::Error::other("the download has failed")),

@@ -221,7 +221,7 @@ impl Pull<'_> {
             }
             return Ok(());
         }
-        let image = self.convert(workspace, layer, blob)?;
+        let image = self.convert(workspace, layer, blob, &|| {})?;
         publish(&image, &self.store.layer_path(&layer.diff_id))
             .map_err(|err| RegistryError::Write(layer.diff_id, err))
     }
@@ -252,7 +252,9 @@ impl Pull<'_> {
                 let result = if is_known {
                     verify(layer.diff_id, growing.tail(), self.options.limits).map(|()| None)
                 } else {
-                    self.convert(workspace, layer, growing.tail()).map(Some)
+                    let abandon = || growing.refuse();
+                    self.convert(workspace, layer, growing.tail(), &abandon)
+                        .map(Some)
                 };
                 if result.is_err() {
                     growing.refuse();
@@ -291,12 +293,13 @@ impl Pull<'_> {
         workspace: &Workspace,
         layer: &Layer,
         blob: impl Read + Send,
+        abandon: &dyn Fn(),
     ) -> Result<std::path::PathBuf, ConvertError> {
         let path = workspace
             .path()
             .join(format!("{}.erofs", layer.digest.hex()));
         let file = create(&path).map_err(crate::erofs::ImageError::Write)?;
-        let file = convert_stream(layer.diff_id, blob, file, self.options.limits)?;
+        let file = convert_stream(layer.diff_id, blob, file, self.options.limits, abandon)?;
         file.sync_all().map_err(crate::erofs::ImageError::Write)?;
         Ok(path)
     }
