@@ -145,26 +145,33 @@ def measure(results, pairs, rvm, archive, progress):
     progress("images: making them")
     with filled(archive) as registry:
         base, derived = f"{registry.host}/base", f"{registry.host}/derived"
-        pulls = {"rvm": [], "skopeo, umoci": [], "skopeo alone": [], "umoci alone": []}
-        starts = {"rvm": [], "skopeo, umoci": [], "start alone": []}
+        pulls, starts = {"rvm": [], "others": []}, {"rvm": [], "others": []}
+        parts = {"skopeo copy": [], "umoci unpack": [], "first start": []}
         memory = []
         for pair in range(pairs):
             progress(f"images: pair {pair + 1} of {pairs}")
             with tempfile.TemporaryDirectory(prefix="rvm-bench-") as folder:
-                os.sync()
-                pulled = pull_by_rvm(rvm, f"{folder}/root", base)
-                run_it = [rvm, "--root", f"{folder}/root", "run", "--rm", "--network", "none", base, "true"]
-                started = seconds(*run_it)
-                os.sync()
-                copied, unpacked = pull_by_others(folder, base)
+
+                def ours():
+                    os.sync()
+                    parts["pull"] = pull_by_rvm(rvm, f"{folder}/root", base)
+                    run_it = [rvm, "--root", f"{folder}/root", "run", "--rm", "--network", "none", base, "true"]
+                    parts["first start"].append(seconds(*run_it))
+
+                def theirs():
+                    os.sync()
+                    copied, unpacked = pull_by_others(folder, base)
+                    parts["skopeo copy"].append(copied)
+                    parts["umoci unpack"].append(unpacked)
+
+                # Who is first in a pair is second in the next one.
+                for half in (ours, theirs) if pair % 2 else (theirs, ours):
+                    half()
                 memory.append(peak_memory(rvm, f"{folder}/second", base))
-            pulls["rvm"].append(pulled)
-            starts["start alone"].append(started)
-            starts["rvm"].append(pulled + started)
+            pulls["rvm"].append(parts.pop("pull"))
+            starts["rvm"].append(pulls["rvm"][-1] + parts["first start"][-1])
             for series in pulls, starts:
-                series["skopeo, umoci"].append(copied + unpacked)
-            pulls["skopeo alone"].append(copied)
-            pulls["umoci alone"].append(unpacked)
+                series["others"].append(parts["skopeo copy"][-1] + parts["umoci unpack"][-1])
         progress("images: a second one that shares its base")
         with tempfile.TemporaryDirectory(prefix="rvm-bench-") as root:
             place = registry.place()
@@ -174,8 +181,10 @@ def measure(results, pairs, rvm, archive, progress):
             second = pull_by_rvm(rvm, root, derived)
             fetched = sum(registry.fetched(place).values())
             after = disk(root)
-    results["pull of 200 MB, s"] = pulls
-    results["pull of 200 MB and first start, s"] = starts
+    results["pull of 200 MB against skopeo copy and umoci unpack, s"] = pulls
+    results["pull and first start against skopeo copy and umoci unpack, s"] = starts
+    for what, series in parts.items():
+        results[f"{what} alone, s"] = {"rvm" if what == "first start" else what.split()[0]: series}
     results["peak memory of a pull, MiB"] = {"rvm": memory}
     results["image that shares its base: pull, s"] = {"second": [second], "first": [first]}
     results["image that shares its base: fetched, MB"] = {"second": [fetched / MB], "first": [all_fetched / MB]}

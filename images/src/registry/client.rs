@@ -1,6 +1,5 @@
 //! The requests of the distribution specification for one repository.
 
-use std::fs::File;
 use std::sync::Mutex;
 
 use ureq::Body;
@@ -10,7 +9,7 @@ use super::auth::{self, percent};
 use super::config::Endpoint;
 use super::credentials::Credentials;
 use super::error::RegistryError;
-use super::http::{Call, Http, Payload, header, host, join};
+use super::http::{Call, Http, Payload, Upload, header, host, join};
 use super::{message, text};
 use crate::blobs::MAX_JSON;
 use crate::digest::Digest;
@@ -144,8 +143,7 @@ impl<'a> Client<'a> {
     pub(super) fn upload(
         &self,
         digest: &Digest,
-        file: &File,
-        size: u64,
+        upload: Upload<'_>,
         from: Option<&str>,
     ) -> Result<(), RegistryError> {
         let what = format!("the upload of {digest}");
@@ -156,7 +154,7 @@ impl<'a> Client<'a> {
         let response = self.call(&start.header("content-length", "0"))?;
         if from.is_some() && response.status().is_client_error() {
             // Who may not read there may still write here.
-            return self.upload(digest, file, size, None);
+            return self.upload(digest, upload, None);
         }
         let response = self.successful(response, &what)?;
         if response.status().as_u16() == 201 {
@@ -176,7 +174,7 @@ impl<'a> Client<'a> {
         let joiner = if url.contains('?') { '&' } else { '?' };
         let call = Call::new(Method::PUT, format!("{url}{joiner}digest={digest}"))
             .header("content-type", "application/octet-stream")
-            .payload(Payload::File(file, size));
+            .payload(Payload::File(upload));
         let response = self.call_once(&call)?;
         self.successful(response, &what).map(drop)
     }

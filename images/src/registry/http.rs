@@ -32,7 +32,17 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(super) enum Payload<'a> {
     None,
     Bytes(&'a [u8]),
-    File(&'a File, u64),
+    File(Upload<'a>),
+}
+
+/// A file on its way out.
+#[derive(Clone, Copy)]
+pub(super) struct Upload<'a> {
+    pub(super) file: &'a File,
+    /// Bytes in all.
+    pub(super) size: u64,
+    /// Told how many bytes of it are gone.
+    pub(super) sent: &'a (dyn Fn(u64) + Sync),
 }
 
 impl Payload<'_> {
@@ -40,7 +50,7 @@ impl Payload<'_> {
         match self {
             Self::None => None,
             Self::Bytes(bytes) => Some(bytes.len() as u64),
-            Self::File(_, size) => Some(*size),
+            Self::File(upload) => Some(upload.size),
         }
     }
 }
@@ -189,7 +199,7 @@ impl Http {
         let mut reader: Box<dyn Read + '_> = match call.payload {
             Payload::None => Box::new(std::io::empty()),
             Payload::Bytes(bytes) => Box::new(bytes),
-            Payload::File(file, size) => Box::new(FromStart { file, at: 0 }.take(size)),
+            Payload::File(upload) => Box::new(FromStart { upload, at: 0 }.take(upload.size)),
         };
         let agent = self.agent(url).map_err(failed)?;
         let invalid = |err| failed(ureq::Error::Http(err));
@@ -246,14 +256,15 @@ fn agent(trust: &Trust, proxy: Option<&str>) -> Result<Agent, ureq::Error> {
 
 /// Reads a file from its start, whatever other readers of it do.
 struct FromStart<'a> {
-    file: &'a File,
+    upload: Upload<'a>,
     at: u64,
 }
 
 impl Read for FromStart<'_> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let n = std::os::unix::fs::FileExt::read_at(self.file, buf, self.at)?;
+        let n = std::os::unix::fs::FileExt::read_at(self.upload.file, buf, self.at)?;
         self.at += n as u64;
+        (self.upload.sent)(self.at.min(self.upload.size));
         Ok(n)
     }
 }

@@ -9,7 +9,7 @@ use super::client::Client;
 use super::config::RegistryConfig;
 use super::endpoints::{Purpose, at_endpoints};
 use super::error::RegistryError;
-use super::http::Http;
+use super::http::{Http, Upload};
 use crate::digest::Digest;
 use crate::image::Image;
 use crate::index::set_digest;
@@ -146,14 +146,17 @@ impl Push<'_> {
             .metadata()
             .map_err(|err| RegistryError::Write(*digest, err))?
             .len();
-        show(Step::Moved {
-            done: 0,
-            total: size,
-        });
+        let sent = |done| show(Step::Moved { done, total: size });
+        sent(0);
         let mut sources = self.sources.iter();
         let from = sources.find(|source| source.blobs.contains(digest));
         let from = from.map(|source| &*source.path);
-        self.client.upload(digest, &file, size, from)?;
+        let upload = Upload {
+            file: &file,
+            size,
+            sent: &sent,
+        };
+        self.client.upload(digest, upload, from)?;
         show(Step::Complete);
         Ok(())
     }

@@ -306,6 +306,25 @@ fn a_terminal_sees_a_bar_for_each_layer() {
     assert!(quiet.wait().status.success());
     quiet.wait_for("\r\n");
     assert_eq!(quiet.screen.text(), format!("{name}:latest\r\n"));
+
+    let other = Registry::start();
+    let copy = other.name("copy:1");
+    host.rvm(["tag", &name, &copy]).wait().success();
+    let mut push = Terminal::start(&host.rvm_command(["push", &copy]));
+    assert!(push.wait().status.success(), "{}", push.screen.text());
+    push.wait_for("1: digest: sha256:");
+    for layer in layers(&other, "copy:1") {
+        for step in ["Pushing     [=", "Pushed"] {
+            let screen = push.screen.text();
+            assert!(screen.contains(&format!("{layer}: {step}")), "{screen}");
+        }
+    }
+    let archive = crate::support::archive("nginx").display().to_string();
+    let mut load = Terminal::start(&host.rvm_command(["load", "-i", &archive]));
+    assert!(load.wait().status.success(), "{}", load.screen.text());
+    load.wait_for("Loaded image: nginx:latest\r\n");
+    let screen = load.screen.text();
+    assert!(screen.contains("Loading archive [="), "{screen}");
 }
 
 #[test]

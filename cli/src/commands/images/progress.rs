@@ -166,6 +166,20 @@ impl Drop for Bars {
     }
 }
 
+/// The bar of an archive of so many bytes, on standard output.
+pub fn archive_bar(length: u64) -> ProgressBar {
+    ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stdout()).with_style(
+        style("Loading archive [{bar:30}] {decimal_bytes}/{decimal_total_bytes}")
+            .progress_chars("=> "),
+    )
+}
+
+/// The same for a stream whose end is not known.
+pub fn stream_bar() -> ProgressBar {
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout())
+        .with_style(style("Loading archive {decimal_bytes}"))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
