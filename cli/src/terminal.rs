@@ -1,10 +1,10 @@
-//! The caller's terminal: raw while a container has it, restored on every way out.
+//! The caller's terminal: raw while a container has it, silent while a password is typed, restored on every way out.
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use rvm_engine::lifecycle::WindowSize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,14 +19,38 @@ pub struct Raw(());
 impl Raw {
     /// Makes the terminal on standard input raw.
     pub fn enter() -> std::io::Result<Self> {
-        let stdin = std::io::stdin();
-        let before = tcgetattr(&stdin)?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
-        tcsetattr(&stdin, OptionalActions::Now, &raw)?;
+        change(OptionalActions::Now, Termios::make_raw)?;
         Ok(Self(()))
     }
+}
+
+/// A terminal that does not show what is typed; dropping it restores it.
+#[derive(Debug)]
+pub struct Hidden(());
+
+impl Hidden {
+    /// Hides what is typed on standard input from now on; what was typed before counts nothing.
+    pub fn enter() -> std::io::Result<Self> {
+        change(OptionalActions::Flush, |modes| {
+            modes.local_modes.remove(LocalModes::ECHO);
+        })?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+fn change(when: OptionalActions, change: impl FnOnce(&mut Termios)) -> std::io::Result<()> {
+    let stdin = std::io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut after = before.clone();
+    change(&mut after);
+    *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+    Ok(tcsetattr(&stdin, when, &after)?)
 }
 
 impl Drop for Raw {

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use rvm_engine::image::{self, CredentialStore, Credentials};
 
 use crate::arguments_image::{Login, Logout};
 use crate::failure::Failure;
+use crate::terminal::{self, Hidden};
 
 const DOCKER: &str = "docker.io";
 /// No password is longer.
@@ -101,20 +101,19 @@ fn ask(question: &str, hidden: bool) -> Result<String, Failure> {
             "Cannot perform an interactive login from a non TTY device: use --username and --password-stdin",
         ));
     }
+    let mode = if hidden {
+        terminal::restore_on_signals()?;
+        Some(Hidden::enter()?)
+    } else {
+        None
+    };
     eprint!("{question}");
     std::io::stderr().flush()?;
-    let before = tcgetattr(&stdin).map_err(std::io::Error::from)?;
-    if hidden {
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(std::io::Error::from)?;
-    }
     let mut line = String::new();
-    let read = stdin.lock().read_line(&mut line);
-    if hidden {
-        tcsetattr(&stdin, OptionalActions::Now, &before).map_err(std::io::Error::from)?;
+    stdin.lock().read_line(&mut line)?;
+    if mode.is_some() {
         eprintln!();
     }
-    read?;
+    drop(mode);
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
