@@ -1,7 +1,7 @@
 //! Layers as file systems: one EROFS image a layer, made once, and shared by all that have the layer.
 
 use std::collections::{HashSet, VecDeque};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::blobs::BlobError;
 use crate::convert::{ConvertError, convert, verify};
 use crate::digest::Digest;
 use crate::directories::{self, Correction};
-use crate::erofs::{BLOCK_SIZE, ImageWriter};
+use crate::erofs::ImageWriter;
 use crate::image::{Image, Layer, chain_id, correction_id};
 use crate::layer::Limits;
 use crate::store::{Store, StoreError};
@@ -122,7 +122,8 @@ impl Store {
         Ok(images.into_iter().rev().flatten().collect())
     }
 
-    /// What `stack` needs; found out once and kept in a file: the file system to be put on top, or a short text.
+    /// What `stack` needs; found out once and kept: the file system to be put on top, or a
+    /// short text, empty when the stack is right as it is.
     fn correction(
         &self,
         image: &Image,
@@ -130,40 +131,44 @@ impl Store {
     ) -> Result<Corrected, LayerImageError> {
         let id =
             correction_id(&image.layers, stack.len()).ok_or(LayerImageError::Empty(image.id))?;
-        let path = self.layer_path(&id);
-        let failed = |source| self.io(&path, source);
-        if let Ok(file) = File::open(&path) {
-            if file.metadata().map_err(failed)?.len() >= BLOCK_SIZE as u64 {
-                return Ok(Corrected::OnTop(LayerImage { path, file }));
-            }
-            let text = io::read_to_string(file).map_err(failed)?;
+        if let Ok(layer) = self.open_layer(&id) {
+            return Ok(Corrected::OnTop(layer));
+        }
+        let note = self.note_path(&id);
+        if let Ok(text) = fs::read_to_string(&note) {
             return Ok(text.parse().map_or(Corrected::Right, Corrected::Merged));
         }
+        let path = self.layer_path(&id);
+        let failed = |source| self.io(&path, source);
         let files: Vec<&File> = stack.iter().map(|layer| &layer.file).collect();
         let correction = directories::correction(&files).map_err(failed)?;
         let workspace = self.workspace()?;
         let new = workspace.path().join("correction");
         let mut file = create(&new).map_err(failed)?;
-        match &correction {
-            Correction::Needless => {}
-            Correction::Merge(above) => file
-                .write_all(above.to_string().as_bytes())
-                .map_err(failed)?,
+        let text = match correction {
+            Correction::Needless => String::new(),
+            Correction::Merge(above) => above.to_string(),
             Correction::Directories(tree) => {
                 let mut uuid = [0; 16];
                 uuid.copy_from_slice(&id.as_bytes()[..16]);
                 let writer = ImageWriter::new(file).map_err(ConvertError::from)?;
-                file = writer.finish(tree, uuid).map_err(ConvertError::from)?;
+                file = writer.finish(&tree, uuid).map_err(ConvertError::from)?;
+                file.sync_all()
+                    .and_then(|()| publish(&new, &path))
+                    .map_err(failed)?;
+                return Ok(Corrected::OnTop(LayerImage { path, file }));
             }
-        }
-        file.sync_all()
-            .and_then(|()| publish(&new, &path))
+        };
+        file.write_all(text.as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| publish(&new, &note))
             .map_err(failed)?;
-        Ok(match correction {
-            Correction::Needless => Corrected::Right,
-            Correction::Merge(above) => Corrected::Merged(above),
-            Correction::Directories(_) => Corrected::OnTop(LayerImage { path, file }),
-        })
+        Ok(text.parse().map_or(Corrected::Right, Corrected::Merged))
+    }
+
+    /// What is noted of a stack that needs no file system on top.
+    pub(crate) fn note_path(&self, id: &Digest) -> PathBuf {
+        self.layers_folder().join(format!("{}.note", id.hex()))
     }
 
     /// Whether an image that is here has this blob for this DiffID: then it was seen to unpack to it.

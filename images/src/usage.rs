@@ -81,7 +81,7 @@ impl Store {
             .chain([image.id, image.manifest])
             .map(|digest| self.blobs.path(&digest));
         blobs
-            .chain(file_systems(layers).map(|id| self.layer_path(&id)))
+            .chain(file_systems(layers).flat_map(|id| [self.layer_path(&id), self.note_path(&id)]))
             .map(|path| (path.clone(), on_disk(&path)))
             .collect()
     }

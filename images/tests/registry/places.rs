@@ -1,10 +1,12 @@
 //! Where registries are: mirrors, insecure ones, proxies; and what need not be sent to them.
 
-use rvm_images::registry::search;
+use rvm_images::registry::{open_url, search};
+use rvm_images::{Digest, ImportOptions, Store};
 use serde_json::json;
 
 use crate::access::give;
 use crate::certificate::Certificate;
+use crate::common::layers::{layer, noise};
 use crate::common::{str, tempdir};
 use crate::fixed::Fixed;
 use crate::proxy::Proxy;
@@ -212,6 +214,22 @@ fn tags_come_in_pages() {
     });
     let tags = User::new().act(&["tags", &format!("{}/app", server.host)]);
     assert_eq!(tags.unwrap(), "a b c");
+}
+
+#[test]
+fn a_tarball_is_imported_from_its_url() {
+    let tar = layer().dir("./").file("file", noise(100_000, 1)).done();
+    let body = tar.clone();
+    let server =
+        Fixed::start(move |path| (path == "/rootfs.tar").then(|| (String::new(), body.clone())));
+    let folder = tempdir();
+    let store = Store::open(folder.path()).unwrap();
+    let tarball = open_url(&format!("http://{}/rootfs.tar", server.host)).unwrap();
+    let imported = store.import(tarball, &ImportOptions::default()).unwrap();
+    let image = store.resolve(&imported.id.to_string()).unwrap();
+    assert_eq!(image.layers[0].diff_id, Digest::of(&tar));
+    let missing = open_url(&format!("http://{}/none", server.host)).map(drop);
+    assert!(missing.unwrap_err().to_string().contains("404"));
 }
 
 #[test]
