@@ -17,6 +17,7 @@ use crate::layer::Limits;
 use crate::layers::create;
 use crate::load::{Found, LoadError, Loaded};
 use crate::platform::Platform;
+use crate::program::{ProgramError, decompressed};
 use crate::reference::Reference;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Workspace, publish};
@@ -54,11 +55,9 @@ pub enum ImportError {
     /// A change cannot be made.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// It is compressed in a way that no layer may be.
-    #[error(
-        "the tarball is compressed with {0}, which is not read here: `{0} -dc FILE | rvm import -` does it"
-    )]
-    Compression(&'static str),
+    /// It is compressed in a way that another program has to read.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
     /// The tarball is damaged or means harm, or the store cannot be written.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -77,9 +76,10 @@ const BLOB: &str = "import";
 const IMAGE: &str = "import.erofs";
 
 impl Store {
-    /// Makes an image of `tarball`, plain or compressed with gzip or zstd, which is read to its end.
+    /// Makes an image of `tarball`, plain or compressed with gzip, zstd, xz or bzip2, which is read to its end.
     ///
-    /// A compressed tarball becomes the layer as it is, a plain one is compressed with gzip.
+    /// One of gzip or zstd becomes the layer as it is, others are compressed with gzip; xz and bzip2 are read by
+    /// the programs of that name.
     pub fn import(
         &self,
         tarball: impl Read + Send,
@@ -145,27 +145,22 @@ fn new_layer(
     );
     let first = io::BufRead::fill_buf(&mut tarball).map_err(LoadError::Compression)?;
     let compression = Compression::detect(first);
-    if let Some(name) = foreign(first) {
-        return Err(ImportError::Compression(name));
-    }
+    let program = foreign(first);
     let mut blob = Hashing::new(create(&folder.join(BLOB)).map_err(store)?);
     let image = create(&folder.join(IMAGE)).map_err(store)?;
-    let (image, diff_id) = if compression == Compression::None {
-        let mut gzip = GzEncoder::new(&mut blob, flate2::Compression::fast());
-        let tee = Tee {
-            from: tarball,
-            to: &mut gzip,
-        };
-        let converted = convert_plain(tee, image, limits).map_err(LoadError::Convert)?;
-        gzip.finish().map_err(store)?;
-        converted
-    } else {
-        let tee = Tee {
-            from: tarball,
-            to: &mut blob,
-        };
-        let plain = decompress(tee).map_err(LoadError::Compression)?;
-        convert_plain(plain, image, limits).map_err(LoadError::Convert)?
+    let (image, diff_id) = match (compression, program) {
+        (Compression::None, None) => compressing(tarball, &mut blob, image, limits)?,
+        (Compression::None, Some(program)) => decompressed(program, tarball, |plain| {
+            compressing(plain, &mut blob, image, limits)
+        })?,
+        _ => {
+            let tee = Tee {
+                from: tarball,
+                to: &mut blob,
+            };
+            let plain = decompress(tee).map_err(LoadError::Compression)?;
+            convert_plain(plain, image, limits).map_err(LoadError::Convert)?
+        }
     };
     image.sync_all().map_err(store)?;
     let (digest, size, _) = blob.finish();
@@ -181,7 +176,27 @@ fn new_layer(
     Ok(New { layer, media_type })
 }
 
-/// The program that reads what Docker would import and a registry would not take.
+/// Converts a plain tar stream, and compresses it to `blob` on the way.
+fn compressing(
+    tar: impl Read + Send,
+    blob: &mut Hashing<File>,
+    image: File,
+    limits: Limits,
+) -> Result<(File, Digest), ImportError> {
+    let mut gzip = GzEncoder::new(blob, flate2::Compression::fast());
+    let tee = Tee {
+        from: tar,
+        to: &mut gzip,
+    };
+    let converted = convert_plain(tee, image, limits).map_err(LoadError::Convert)?;
+    gzip.finish().map_err(|source| LoadError::Store {
+        path: BLOB.into(),
+        source,
+    })?;
+    Ok(converted)
+}
+
+/// The program that reads what Docker would import and no registry would take.
 fn foreign(first: &[u8]) -> Option<&'static str> {
     if first.starts_with(b"\xfd7zX") {
         Some("xz")
