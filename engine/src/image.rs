@@ -148,7 +148,12 @@ impl Images {
     }
 
     /// Loads the images of an archive that is read to its end.
-    pub fn load_stream(&self, archive: impl Read + Send) -> Result<Vec<Loaded>, ImageError> {
-        Ok(self.0.load_stream(archive, &LoadOptions::default())?)
+    pub fn load_stream(
+        &self,
+        archive: impl Read + Send,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Loaded>, ImageError> {
+        let options = LoadOptions::default();
+        Ok(self.0.load_stream_showing(archive, &options, progress)?)
     }
 }

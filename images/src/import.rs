@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::index::{set_digest, set_name};
 use crate::layers::{self, Source};
 use crate::load::{Found, LoadError, LoadOptions, Loaded, Members, find};
+use crate::progress::Progress;
 use crate::store::{Store, StoreError};
 use crate::workspace::{Workspace, publish, sync_parent};
 
@@ -17,6 +18,7 @@ pub(crate) fn from_path(
     store: &Store,
     path: &Path,
     options: &LoadOptions,
+    progress: &dyn Progress,
 ) -> Result<Vec<Loaded>, LoadError> {
     let source = |source| LoadError::Open {
         path: path.to_owned(),
@@ -25,9 +27,9 @@ pub(crate) fn from_path(
     if fs::metadata(path).map_err(source)?.is_dir() {
         let (workspace, _hold) = begin(store)?;
         let members = Members::from_folder(path, workspace.path())?;
-        return finish(store, &workspace, members, options);
+        return finish(store, &workspace, members, options, progress);
     }
-    from_archive(store, File::open(path).map_err(source)?, options)
+    from_archive(store, File::open(path).map_err(source)?, options, progress)
 }
 
 /// Loads an archive from a stream.
@@ -35,10 +37,11 @@ pub(crate) fn from_archive(
     store: &Store,
     archive: impl Read + Send,
     options: &LoadOptions,
+    progress: &dyn Progress,
 ) -> Result<Vec<Loaded>, LoadError> {
     let (workspace, _hold) = begin(store)?;
     let members = Members::from_archive(archive, workspace.path(), options.limits.bytes)?;
-    finish(store, &workspace, members, options)
+    finish(store, &workspace, members, options, progress)
 }
 
 fn begin(store: &Store) -> Result<(Workspace, File), LoadError> {
@@ -51,6 +54,7 @@ fn finish(
     workspace: &Workspace,
     mut members: Members,
     options: &LoadOptions,
+    progress: &dyn Progress,
 ) -> Result<Vec<Loaded>, LoadError> {
     let mut images = find(&mut members)?;
     if let Some(name) = &options.name {
@@ -78,7 +82,7 @@ fn finish(
         }
     }
     // Every layer is unpacked before anything becomes visible: that verifies its DiffID.
-    let converted = layers::convert_missing(store, workspace, &sources, options.limits)?;
+    let converted = layers::convert_missing(store, workspace, &sources, options.limits, progress)?;
 
     let failed = |path: &Path| {
         let path = path.to_owned();

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
@@ -10,12 +10,13 @@ use std::thread;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::blobs::BlobError;
-use crate::convert::{ConvertError, convert, verify};
+use crate::convert::{ConvertError, convert, convert_stream, verify};
 use crate::digest::Digest;
 use crate::directories::{self, Correction};
 use crate::erofs::ImageWriter;
 use crate::image::{Image, Layer, chain_id, correction_id};
 use crate::layer::Limits;
+use crate::progress::{Progress, Step};
 use crate::store::{Store, StoreError};
 use crate::workspace::{Workspace, publish};
 
@@ -227,28 +228,67 @@ pub(crate) fn convert_missing(
     workspace: &Workspace,
     sources: &[Source],
     limits: Limits,
+    progress: &dyn Progress,
 ) -> Result<Vec<(PathBuf, PathBuf)>, ConvertError> {
     let mut converted = HashSet::new();
     let mut work = Vec::new();
     for source in sources {
         let exists = store.layer_path(&source.diff_id).exists();
         if !exists || !store.has_verified(&source.digest, &source.diff_id) {
+            progress.step(&source.digest, Step::Waiting);
             work.push((source, !exists && converted.insert(source.diff_id)));
         }
     }
     let made = in_parallel(work, |(source, is_missing)| {
         let diff_id = source.diff_id;
-        let blob = File::open(&source.blob).map_err(|err| ConvertError::Blob {
-            diff_id,
-            source: err,
-        })?;
-        if !is_missing {
-            return verify(diff_id, blob, limits).map(|()| None);
-        }
-        let path = write_image(workspace, &diff_id, &[(diff_id, blob)], limits)?;
-        Ok(Some((path, store.layer_path(&diff_id))))
+        let open = || {
+            let file = File::open(&source.blob)?;
+            let total = file.metadata()?.len();
+            Ok(Shown {
+                digest: source.digest,
+                done: 0,
+                total,
+                file,
+                progress,
+            })
+        };
+        let blob = open().map_err(|source| ConvertError::Blob { diff_id, source })?;
+        let made = if is_missing {
+            let path = workspace.path().join(format!("{}.erofs", diff_id.hex()));
+            let file = create(&path).map_err(crate::erofs::ImageError::Write)?;
+            let file = convert_stream(diff_id, blob, file, limits, &|| {})?;
+            file.sync_all().map_err(crate::erofs::ImageError::Write)?;
+            Some((path, store.layer_path(&diff_id)))
+        } else {
+            verify(diff_id, blob, limits)?;
+            None
+        };
+        progress.step(&source.digest, Step::Complete);
+        Ok::<_, ConvertError>(made)
     })?;
     Ok(made.into_iter().flatten().collect())
+}
+
+/// A blob that is read while somebody watches.
+struct Shown<'a> {
+    digest: Digest,
+    file: File,
+    done: u64,
+    total: u64,
+    progress: &'a dyn Progress,
+}
+
+impl Read for Shown<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.done += n as u64;
+        let step = Step::Moved {
+            done: self.done.min(self.total),
+            total: self.total,
+        };
+        self.progress.step(&self.digest, step);
+        Ok(n)
+    }
 }
 
 fn write_image(

@@ -11,6 +11,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::digest::Digest;
 use crate::image::{Image, Layer};
 use crate::index::{Index, IndexError, Named, set_name};
+use crate::progress::{Progress, Silent};
 use crate::reference::{Reference, ReferenceError};
 use crate::workspace::{Workspace, lock_file};
 
@@ -278,7 +279,7 @@ impl Store {
         path: &Path,
         options: &crate::load::LoadOptions,
     ) -> Result<Vec<crate::load::Loaded>, crate::load::LoadError> {
-        crate::import::from_path(self, path, options)
+        crate::import::from_path(self, path, options, &Silent)
     }
 
     /// The same from a stream, which is read to its end.
@@ -287,7 +288,17 @@ impl Store {
         archive: impl Read + Send,
         options: &crate::load::LoadOptions,
     ) -> Result<Vec<crate::load::Loaded>, crate::load::LoadError> {
-        crate::import::from_archive(self, archive, options)
+        self.load_stream_showing(archive, options, &Silent)
+    }
+
+    /// The same, telling how far each layer is once the stream is read.
+    pub fn load_stream_showing(
+        &self,
+        archive: impl Read + Send,
+        options: &crate::load::LoadOptions,
+        progress: &dyn Progress,
+    ) -> Result<Vec<crate::load::Loaded>, crate::load::LoadError> {
+        crate::import::from_archive(self, archive, options, progress)
     }
 }
 

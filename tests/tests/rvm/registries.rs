@@ -347,12 +347,18 @@ fn a_terminal_sees_a_bar_for_each_layer() {
     for layer in &layers {
         assert!(screen.contains(&format!("{layer}: Pushed")), "{screen}");
     }
+    for name in [&name, &copy] {
+        host.rvm(["rmi", name]).wait().success();
+    }
     let archive = crate::support::archive("nginx").display().to_string();
     let mut load = Terminal::start(&host.rvm_command(["load", "-i", &archive]));
     assert!(load.wait().status.success(), "{}", load.screen.text());
     load.wait_for("Loaded image: nginx:latest\r\n");
     let screen = load.screen.text();
     assert!(screen.contains("Loading archive ["), "{screen}");
+    for layer in &layers {
+        assert!(screen.contains(&format!("{layer}: Loaded")), "{screen}");
+    }
 }
 
 #[test]

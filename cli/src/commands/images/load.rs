@@ -1,12 +1,12 @@
 //! `rvm load`.
 
 use std::fs::File;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 
-use rvm_engine::image::Images;
+use rvm_engine::image::{Images, Loaded, Silent};
 use rvm_engine::root::Root;
 
-use super::progress::{archive_bar, stream_bar};
+use super::progress::{Bars, LOAD, Stream};
 use crate::arguments_image::Load;
 use crate::failure::Failure;
 
@@ -16,10 +16,8 @@ pub fn run(root: &Root, command: &Load) -> Result<u8, Failure> {
     let loaded = match &command.input {
         Some(path) if shown && path.is_file() => {
             let archive = File::open(path)?;
-            let bar = archive_bar(archive.metadata()?.len());
-            let loaded = images.load_stream(bar.wrap_read(archive));
-            bar.finish_and_clear();
-            loaded?
+            let length = archive.metadata()?.len();
+            load_shown(&images, archive, Some(length))?
         }
         Some(path) => images.load(path)?,
         None if std::io::stdin().is_terminal() => {
@@ -28,13 +26,8 @@ pub fn run(root: &Root, command: &Load) -> Result<u8, Failure> {
                 "requested load from stdin, but stdin is a terminal: give a file with --input",
             ));
         }
-        None if shown => {
-            let bar = stream_bar();
-            let loaded = images.load_stream(bar.wrap_read(std::io::stdin()));
-            bar.finish_and_clear();
-            loaded?
-        }
-        None => images.load_stream(std::io::stdin())?,
+        None if shown => load_shown(&images, std::io::stdin(), None)?,
+        None => images.load_stream(std::io::stdin(), &Silent)?,
     };
     for image in loaded {
         if image.references.is_empty() {
@@ -45,4 +38,17 @@ pub fn run(root: &Root, command: &Load) -> Result<u8, Failure> {
         }
     }
     Ok(0)
+}
+
+/// Loads with a bar for the archive, and one for each layer that is new here.
+fn load_shown(
+    images: &Images,
+    archive: impl Read + Send,
+    length: Option<u64>,
+) -> Result<Vec<Loaded>, Failure> {
+    let bars = Bars::new(LOAD, Stream::Stdout, None);
+    let bar = bars.archive(length);
+    let loaded = images.load_stream(bar.wrap_read(archive), &bars);
+    bar.finish_and_clear();
+    Ok(loaded?)
 }

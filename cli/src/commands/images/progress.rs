@@ -37,6 +37,15 @@ pub const PUSH: Words = Words {
     complete: "Pushed",
 };
 
+pub const LOAD: Words = Words {
+    preparing: None,
+    waiting: "Waiting",
+    exists: "Already exists",
+    moving: "Loading layer",
+    moved: None,
+    complete: "Loaded",
+};
+
 /// Where progress is shown.
 #[derive(Clone, Copy, Debug)]
 pub enum Stream {
@@ -103,6 +112,21 @@ impl Bars {
         }
     }
 
+    /// One more bar, of an archive of so many bytes, or of a stream whose end is not known.
+    pub fn archive(&self, length: Option<u64>) -> ProgressBar {
+        let Some(bars) = &self.bars else {
+            return ProgressBar::hidden();
+        };
+        let (bar, template) = match length {
+            Some(length) => (
+                ProgressBar::new(length),
+                "Loading archive [{bar:30}] {decimal_bytes}/{decimal_total_bytes}",
+            ),
+            None => (ProgressBar::no_length(), "Loading archive {decimal_bytes}"),
+        };
+        bars.add(bar.with_style(style(template).progress_chars("=> ")))
+    }
+
     fn line(&self, layer: &Digest, step: Step) {
         let say = |text: &str| self.stream.line(&format!("{}: {text}", layer.short()));
         let starts = || lock(&self.moving).insert(*layer);
@@ -164,20 +188,6 @@ impl Drop for Bars {
             }
         }
     }
-}
-
-/// The bar of an archive of so many bytes, on standard output.
-pub fn archive_bar(length: u64) -> ProgressBar {
-    ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stdout()).with_style(
-        style("Loading archive [{bar:30}] {decimal_bytes}/{decimal_total_bytes}")
-            .progress_chars("=> "),
-    )
-}
-
-/// The same for a stream whose end is not known.
-pub fn stream_bar() -> ProgressBar {
-    ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout())
-        .with_style(style("Loading archive {decimal_bytes}"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
