@@ -2,6 +2,9 @@
 
 use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_INTERNAL_ERROR_EMULATION};
 use kvm_ioctls::VcpuFd;
+use vm_memory::GuestMemoryMmap;
+
+use crate::xsave;
 
 const INT3: u8 = 0xcc;
 const FWAIT: u8 = 0x9b;
@@ -30,7 +33,11 @@ pub fn failed_instruction(vcpu: &mut VcpuFd) -> Option<Vec<u8>> {
 }
 
 /// Does what `instruction` would have done and moves the vCPU past it; `false` when it is none of those known here.
-pub fn complete(vcpu: &VcpuFd, instruction: &[u8]) -> Result<bool, kvm_ioctls::Error> {
+pub fn complete(
+    vcpu: &VcpuFd,
+    memory: &GuestMemoryMmap,
+    instruction: &[u8],
+) -> Result<bool, kvm_ioctls::Error> {
     match instruction.first() {
         Some(&INT3) => {
             advance(vcpu)?;
@@ -46,7 +53,7 @@ pub fn complete(vcpu: &VcpuFd, instruction: &[u8]) -> Result<bool, kvm_ioctls::E
             advance(vcpu)?;
             Ok(true)
         }
-        _ => Ok(false),
+        _ => xsave::complete(vcpu, memory, instruction),
     }
 }
 

@@ -12,6 +12,7 @@ const LEAF_FEATURES: u32 = 1;
 const LEAF_CACHES: u32 = 4;
 const LEAF_EXTENDED_FEATURES: u32 = 7;
 const LEAF_TOPOLOGY: u32 = 0xb;
+const LEAF_XSAVE: u32 = 0xd;
 const LEAF_TOPOLOGY_V2: u32 = 0x1f;
 const LEAF_KVM_FEATURES: u32 = 0x4000_0001;
 const LEAF_AMD_TOPOLOGY: u32 = 0x8000_001e;
@@ -31,13 +32,12 @@ const EDX_FSRM: u32 = 1 << 4;
 
 /// Features by which Linux comes to use instructions that an emulator of ring 0 does not know, or string instructions that it runs byte by
 /// byte, as Linux numbers them (arch/x86/include/asm/cpufeatures.h): 32 for each word, in a word the bit of a register.
-const NOT_EMULATED: [u32; 19] = [
+const NOT_EMULATED: [u32; 22] = [
     59,  // rdtscp
     131, // monitor
     141, // cx16
     145, // pcid
     151, // popcnt
-    154, // xsave
     221, // mwaitx
     288, // fsgsbase
     295, // smep
@@ -46,9 +46,13 @@ const NOT_EMULATED: [u32; 19] = [
     298, // invpcid
     308, // smap
     312, // clwb
+    320, // xsaveopt
+    321, // xsavec
+    323, // xsaves
     394, // fzrm
     395, // fsrs
     402, // lkgs
+    515, // pku
     517, // waitpkg
     580, // fsrm
 ];
@@ -60,6 +64,7 @@ pub fn not_emulated() -> Vec<u32> {
         4 => __cpuid(LEAF_FEATURES).ecx,
         6 => __cpuid(0x8000_0001).ecx,
         9 => __cpuid_count(LEAF_EXTENDED_FEATURES, 0).ebx,
+        10 => __cpuid_count(LEAF_XSAVE, 1).eax,
         12 => __cpuid_count(LEAF_EXTENDED_FEATURES, 1).eax,
         16 => __cpuid_count(LEAF_EXTENDED_FEATURES, 0).ecx,
         18 => __cpuid_count(LEAF_EXTENDED_FEATURES, 0).edx,

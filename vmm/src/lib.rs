@@ -24,3 +24,4 @@ mod registers;
 mod snapshot;
 mod state;
 mod vcpu;
+mod xsave;

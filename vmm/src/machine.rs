@@ -155,9 +155,10 @@ impl Machine {
                 let state = saved
                     .as_ref()
                     .and_then(|saved| saved.vcpus.get(usize::from(id)));
+                let (bus, memory) = (bus.clone(), memory.clone());
                 match state {
-                    Some(state) => Vcpu::restore(&vm, id, config.vcpus, &cpuid, bus.clone(), state),
-                    None => Vcpu::new(&vm, id, config.vcpus, &cpuid, bus.clone()),
+                    Some(state) => Vcpu::restore(&vm, id, config.vcpus, &cpuid, bus, memory, state),
+                    None => Vcpu::new(&vm, id, config.vcpus, &cpuid, bus, memory),
                 }
             })
             .collect::<Result<Vec<_>, _>>()?;

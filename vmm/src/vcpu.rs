@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use kvm_bindings::CpuId;
 use kvm_ioctls::{VcpuExit, VcpuFd, VmFd};
+use vm_memory::GuestMemoryMmap;
 use vmm_sys_util::signal::{Killable, SIGRTMIN, register_signal_handler};
 
 use crate::bus::Bus;
@@ -68,6 +69,7 @@ pub struct Vcpu {
     id: u8,
     fd: VcpuFd,
     bus: Arc<Bus>,
+    memory: GuestMemoryMmap,
 }
 
 /// What an exit from the guest leads to.
@@ -149,13 +151,19 @@ impl Vcpu {
         count: u8,
         template: &CpuId,
         bus: Arc<Bus>,
+        memory: GuestMemoryMmap,
     ) -> Result<Self, Error> {
         let fd = vm
             .create_vcpu(u64::from(id))
             .map_err(|source| Error::Create { id, source })?;
         cpuid::set(&fd, template, id, count).map_err(|source| Error::Cpuid { id, source })?;
         registers::set_up_firmware_state(&fd).map_err(|source| Error::Registers { id, source })?;
-        Ok(Self { id, fd, bus })
+        Ok(Self {
+            id,
+            fd,
+            bus,
+            memory,
+        })
     }
 
     /// KVM's descriptor, for what is done once before the vCPU runs.
@@ -170,9 +178,10 @@ impl Vcpu {
         count: u8,
         template: &CpuId,
         bus: Arc<Bus>,
+        memory: GuestMemoryMmap,
         state: &VcpuState,
     ) -> Result<Self, Error> {
-        let vcpu = Self::new(vm, id, count, template, bus)?;
+        let vcpu = Self::new(vm, id, count, template, bus, memory)?;
         state
             .restore(&vcpu.fd)
             .map_err(|source| Error::State { id, source })?;
@@ -274,7 +283,7 @@ impl Vcpu {
     /// Goes on after an instruction that KVM handed back, where that is possible.
     fn complete(&mut self) -> After {
         let instruction = completion::failed_instruction(&mut self.fd).unwrap_or_default();
-        match completion::complete(&self.fd, &instruction) {
+        match completion::complete(&self.fd, &self.memory, &instruction) {
             Ok(true) => After::Run,
             Ok(false) => {
                 let message = format!("KVM can't emulate the instruction {instruction:02x?}");

@@ -112,13 +112,25 @@ impl Process {
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// Waits for the end, with standard input as it is.
+    /// Waits for the end, with standard input as it is. As long as there is output, it does not hang.
     pub fn wait_exit(&mut self) -> Outcome {
         let pidfd = pidfd_open(self.id(), PidfdFlags::empty()).expect("pidfd");
         let limit = Timespec::try_from(patience()).expect("time");
         let ended =
-            poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).expect("poll") > 0;
-        if !ended {
+            || poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)).expect("poll") > 0;
+        let written = || self.stdout.length() + self.stderr.length();
+        let mut before = written();
+        let hangs = loop {
+            if ended() {
+                break false;
+            }
+            let now = written();
+            if now == before {
+                break true;
+            }
+            before = now;
+        };
+        if hangs {
             let _ = self.child.kill();
             panic!(
                 "{} hangs:\n{}\n{}",
@@ -195,6 +207,10 @@ impl Output {
     /// What has come.
     pub fn bytes(&self) -> Vec<u8> {
         self.state.lock().expect("lock").0.clone()
+    }
+
+    fn length(&self) -> usize {
+        self.state.lock().expect("lock").0.len()
     }
 
     /// What has come, as text.
