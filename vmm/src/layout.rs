@@ -45,6 +45,8 @@ pub const KVM_IDENTITY_MAP: u64 = 0xfffb_c000;
 
 /// The serial console's first I/O port (COM1).
 pub const SERIAL_PORT: u16 = 0x3f8;
+/// The timer chip's interrupt.
+pub const TIMER_IRQ: u32 = 0;
 /// The serial console's interrupt.
 pub const SERIAL_IRQ: u32 = 4;
 /// The first interrupt of virtio-mmio devices, each of which has one of its own.

@@ -242,7 +242,8 @@ fn boot(
     let mut kernel = Image::new(file(kernel_fd));
     let mut initramfs = initramfs_fd.map(|fd| Image::new(file(fd)));
     let cmdline = full_cmdline(cmdline, &host::cmdline(config.host), virtio)?;
-    mptable::write(memory, config.vcpus).map_err(Error::MpTable)?;
+    let irqs = virtio.iter().map(|device| device.irq);
+    mptable::write(memory, config.vcpus, irqs).map_err(Error::MpTable)?;
     Ok(Some(boot::load(
         memory,
         &mut kernel,

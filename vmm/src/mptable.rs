@@ -2,7 +2,7 @@
 
 use vm_memory::{Bytes, GuestMemoryError, GuestMemoryMmap};
 
-use crate::layout::{IOAPIC, IOAPIC_PINS, LOCAL_APIC, MP_TABLE};
+use crate::layout::{IOAPIC, LOCAL_APIC, MP_TABLE, SERIAL_IRQ, TIMER_IRQ};
 
 const SPEC_REVISION: u8 = 4;
 const APIC_VERSION: u8 = 0x14;
@@ -15,13 +15,19 @@ const INTERRUPT_NMI: u8 = 1;
 const INTERRUPT_EXTINT: u8 = 3;
 const ALL_LOCAL_APICS: u8 = 0xff;
 
-/// Writes the table for `vcpus` processors, whose local APIC ids are their numbers.
-pub fn write(memory: &GuestMemoryMmap, vcpus: u8) -> Result<(), GuestMemoryError> {
-    memory.write_slice(&table(vcpus), MP_TABLE)
+/// Writes the table for `vcpus` processors, whose local APIC ids are their numbers, and virtio devices with the interrupts `virtio`.
+///
+/// Inputs of the I/O APIC that nothing is connected to are left out: a kernel makes an interrupt of each that is listed.
+pub fn write(
+    memory: &GuestMemoryMmap,
+    vcpus: u8,
+    virtio: impl Iterator<Item = u32>,
+) -> Result<(), GuestMemoryError> {
+    memory.write_slice(&table(vcpus, virtio), MP_TABLE)
 }
 
 /// The floating pointer structure, directly followed by the configuration table.
-fn table(vcpus: u8) -> Vec<u8> {
+fn table(vcpus: u8, virtio: impl Iterator<Item = u32>) -> Vec<u8> {
     let ioapic_id = vcpus;
     let mut entries = Vec::new();
     let mut count = 0u16;
@@ -39,7 +45,8 @@ fn table(vcpus: u8) -> Vec<u8> {
     entry(b"\x01\x00ISA   ");
     let [a, b, c, d] = IOAPIC.to_le_bytes();
     entry(&[2, ioapic_id, APIC_VERSION, 1, a, b, c, d]);
-    for irq in 0..IOAPIC_PINS as u8 {
+    for irq in [TIMER_IRQ, SERIAL_IRQ].into_iter().chain(virtio) {
+        let irq = irq as u8;
         entry(&[3, INTERRUPT_INT, 0, 0, ISA_BUS, irq, ioapic_id, irq]);
     }
     entry(&[4, INTERRUPT_EXTINT, 0, 0, ISA_BUS, 0, 0, 0]);
@@ -76,15 +83,17 @@ fn checksum<'a>(bytes: impl Iterator<Item = &'a u8>) -> u8 {
 mod tests {
     use super::*;
     use crate::config::MAX_VCPUS;
+    use crate::layout::{IOAPIC_PINS, VIRTIO_IRQ_START};
 
     #[test]
     fn the_table_of_the_largest_guest_fits_below_the_end_of_base_memory() {
-        assert!(table(MAX_VCPUS).len() as u64 <= 0xa_0000 - MP_TABLE.0);
+        let table = table(MAX_VCPUS, VIRTIO_IRQ_START..IOAPIC_PINS);
+        assert!(table.len() as u64 <= 0xa_0000 - MP_TABLE.0);
     }
 
     #[test]
     fn both_parts_sum_to_zero() {
-        let table = table(3);
+        let table = table(3, 5..7);
         let sum = |bytes: &[u8]| bytes.iter().fold(0u8, |s, b| s.wrapping_add(*b));
         assert_eq!(sum(&table[..16]), 0);
         assert_eq!(sum(&table[16..]), 0);

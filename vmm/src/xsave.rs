@@ -280,7 +280,7 @@ fn translate(
             ));
         }
     }
-    Ok(GuestAddress(entry & ENTRY_ADDRESS | address % PAGE))
+    Ok(GuestAddress(entry & ENTRY_ADDRESS | (address % PAGE)))
 }
 
 /// The parts of an area that the components `asked` take.

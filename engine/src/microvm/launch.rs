@@ -24,7 +24,7 @@ const GUEST_CID: u32 = 3;
 /// The VMM's first inherited descriptor: its configuration. The others follow.
 const CONFIG_FD: RawFd = 3;
 
-const CMDLINE: &str = "quiet panic=-1 reboot=k console=ttyS0 noreplace-smp";
+const CMDLINE: &str = "quiet panic=-1 reboot=k console=ttyS0 noreplace-smp rootfstype=ramfs";
 
 /// What a microVM is made of.
 #[derive(Debug)]
