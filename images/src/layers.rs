@@ -172,15 +172,16 @@ impl Store {
         self.layers_folder().join(format!("{}.note", id.hex()))
     }
 
-    /// Whether an image that is here has this blob for this DiffID: then it was seen to unpack to it.
-    pub(crate) fn has_verified(&self, digest: &Digest, diff_id: &Digest) -> bool {
+    /// The blobs and DiffIDs that images here have for one another: each was seen to unpack to the other.
+    pub(crate) fn verified(&self) -> HashSet<(Digest, Digest)> {
         let entries = self.index.read().unwrap_or_default();
         let images = entries
             .iter()
             .filter_map(|entry| self.image(&entry.manifest, None).ok());
         images
             .flat_map(|image| image.layers)
-            .any(|layer| layer.digest == *digest && layer.diff_id == *diff_id)
+            .map(|layer| (layer.digest, layer.diff_id))
+            .collect()
     }
 
     pub(crate) fn layer_path(&self, id: &Digest) -> PathBuf {
@@ -230,11 +231,12 @@ pub(crate) fn convert_missing(
     limits: Limits,
     progress: &dyn Progress,
 ) -> Result<Vec<(PathBuf, PathBuf)>, ConvertError> {
+    let verified = store.verified();
     let mut converted = HashSet::new();
     let mut work = Vec::new();
     for source in sources {
         let exists = store.layer_path(&source.diff_id).exists();
-        if !exists || !store.has_verified(&source.digest, &source.diff_id) {
+        if !exists || !verified.contains(&(source.digest, source.diff_id)) {
             progress.step(&source.digest, Step::Waiting);
             work.push((source, !exists && converted.insert(source.diff_id)));
         }

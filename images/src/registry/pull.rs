@@ -1,9 +1,11 @@
 //! Pulling: manifest, configuration, layers in parallel, each converted behind its download; the name comes last.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
@@ -81,6 +83,7 @@ impl Store {
                 client,
                 options,
                 progress,
+                verified: OnceLock::new(),
             };
             pull.run(reference)
         })
@@ -92,6 +95,8 @@ struct Pull<'a> {
     client: &'a Client<'a>,
     options: &'a PullOptions,
     progress: &'a dyn Progress,
+    /// Blobs and the DiffIDs that they were seen to unpack to, once somebody asks.
+    verified: OnceLock<HashSet<(Digest, Digest)>>,
 }
 
 impl Pull<'_> {
@@ -216,7 +221,8 @@ impl Pull<'_> {
         expect_size(&layer.digest, layer.size, size)?;
         if self.store.layer_path(&layer.diff_id).exists() {
             // That file system may have come of another blob.
-            if !self.store.has_verified(&layer.digest, &layer.diff_id) {
+            let verified = self.verified.get_or_init(|| self.store.verified());
+            if !verified.contains(&(layer.digest, layer.diff_id)) {
                 verify(layer.diff_id, blob, self.options.limits)?;
             }
             return Ok(());
