@@ -4,6 +4,7 @@ use kvm_bindings::{KVM_EXIT_INTERNAL_ERROR, KVM_INTERNAL_ERROR_EMULATION};
 use kvm_ioctls::VcpuFd;
 use vm_memory::GuestMemoryMmap;
 
+use crate::exception::{Exception, advance};
 use crate::xsave;
 
 const INT3: u8 = 0xcc;
@@ -40,26 +41,20 @@ pub fn complete(
 ) -> Result<bool, kvm_ioctls::Error> {
     match instruction.first() {
         Some(&INT3) => {
-            advance(vcpu)?;
-            let mut events = vcpu.get_vcpu_events()?;
-            events.exception.injected = 1;
-            events.exception.nr = BREAKPOINT_VECTOR;
-            events.exception.has_error_code = 0;
-            vcpu.set_vcpu_events(&events)?;
+            advance(vcpu, 1)?;
+            let breakpoint = Exception {
+                vector: BREAKPOINT_VECTOR,
+                code: None,
+                address: None,
+            };
+            breakpoint.raise(vcpu)?;
             Ok(true)
         }
         // It reports pending x87 exceptions; a kernel runs it only to clear them.
         Some(&FWAIT) => {
-            advance(vcpu)?;
+            advance(vcpu, 1)?;
             Ok(true)
         }
         _ => xsave::complete(vcpu, memory, instruction),
     }
-}
-
-/// Moves past an instruction of one byte.
-fn advance(vcpu: &VcpuFd) -> Result<(), kvm_ioctls::Error> {
-    let mut regs = vcpu.get_regs()?;
-    regs.rip = regs.rip.wrapping_add(1);
-    vcpu.set_regs(&regs)
 }

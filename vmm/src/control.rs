@@ -71,13 +71,19 @@ pub enum Command {
     Pause,
     /// Let them go on. Answered by [`Event::Done`].
     Resume,
-    /// Write a snapshot of the paused virtual machine to the two empty files that come with the message as `SCM_RIGHTS`: its state and its memory.
-    /// Answered by [`Event::Done`] or [`Event::Refused`].
+    /// Write a snapshot of the paused virtual machine to the two empty files that come with the message as `SCM_RIGHTS`, for its state and
+    /// its memory. Behind them comes the VMM's own /proc/PID/pagemap, because the VMM can't open it. Answered by [`Event::Done`] or [`Event::Refused`].
     Snapshot,
+    /// Have the guest give back this much of its memory, in MiB; 0 for nothing. Answered by [`Event::Done`] before the guest has done anything,
+    /// or by [`Event::Refused`].
+    Balloon {
+        /// How much.
+        mib: u64,
+    },
 }
 
 /// How many descriptors come with a message at most.
-const MAX_FDS: usize = 2;
+const MAX_FDS: usize = 3;
 
 /// The VMM's end of the connection to its parent.
 pub struct Channel(OwnedFd);

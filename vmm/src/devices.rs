@@ -5,6 +5,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use kvm_ioctls::{IoEventAddress, VmFd};
 use rvm_devices::virtio::VirtioDevice;
+use rvm_devices::virtio::balloon::{Balloon, BalloonControl};
 use rvm_devices::virtio::block::Block;
 use rvm_devices::virtio::mmio::{MmioTransport, QUEUE_NOTIFY};
 use rvm_devices::virtio::net::Net;
@@ -53,8 +54,12 @@ pub struct Device {
     pub irq: u32,
 }
 
-/// Makes the devices of `config` in a fixed order: disks, networks, vsock, entropy.
-pub fn create(config: &Config, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<Vec<Device>, Error> {
+/// Makes the devices of `config` in a fixed order: disks, networks, vsock, entropy, balloon. The balloon comes with what sets its size.
+pub fn create(
+    config: &Config,
+    vm: &VmFd,
+    memory: &GuestMemoryMmap,
+) -> Result<(Vec<Device>, BalloonControl), Error> {
     let mut made: Vec<(&'static str, Made)> = Vec::new();
     for disk in &config.disks {
         // SAFETY: by the contract of `Config` the descriptor is open and belongs to this process.
@@ -75,6 +80,13 @@ pub fn create(config: &Config, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<Ve
         made.push(("vsock", boxed(Vsock::new(vsock.cid, broker))));
     }
     made.push(("entropy", Ok(Box::new(Rng::new()))));
+    let balloon = Balloon::new().map_err(|source| Error::Create {
+        index: made.len(),
+        kind: "balloon",
+        source: Box::new(source),
+    })?;
+    let control = balloon.control();
+    made.push(("balloon", Ok(Box::new(balloon))));
     if made.len() > MAX_VIRTIO_DEVICES {
         return Err(Error::TooMany(made.len()));
     }
@@ -96,7 +108,7 @@ pub fn create(config: &Config, vm: &VmFd, memory: &GuestMemoryMmap) -> Result<Ve
         connect(&device, vm).map_err(|source| Error::Connect { index, source })?;
         Ok(device)
     });
-    devices.collect()
+    Ok((devices.collect::<Result<_, _>>()?, control))
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;

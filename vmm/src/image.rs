@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -17,24 +18,36 @@ const PAGE: usize = 4096;
 ///
 /// Reading into anything but guest memory must go through [`Read`]; [`ReadVolatile`] replaces whole pages of the memory that it is given
 /// by private mappings of the file.
-pub struct Image(File);
+pub struct Image {
+    file: File,
+    /// The host addresses of the mappings.
+    mapped: Vec<Range<usize>>,
+}
 
 impl Image {
     /// Takes over `file`. Its content must not change while the guest runs.
     pub fn new(file: File) -> Self {
-        Self(file)
+        Self {
+            file,
+            mapped: Vec::new(),
+        }
+    }
+
+    /// The host addresses where the file is mapped.
+    pub fn mapped(&self) -> &[Range<usize>] {
+        &self.mapped
     }
 }
 
 impl Read for Image {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        self.file.read(buffer)
     }
 }
 
 impl Seek for Image {
     fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
-        self.0.seek(position)
+        self.file.seek(position)
     }
 }
 
@@ -44,11 +57,11 @@ impl ReadVolatile for Image {
         buffer: &mut VolatileSlice<B>,
     ) -> Result<usize, VolatileMemoryError> {
         let position = self
-            .0
+            .file
             .stream_position()
             .map_err(VolatileMemoryError::IOError)?;
         let size = self
-            .0
+            .file
             .metadata()
             .map_err(VolatileMemoryError::IOError)?
             .len();
@@ -60,7 +73,7 @@ impl ReadVolatile for Image {
             || !(address as usize).is_multiple_of(PAGE)
             || !position.is_multiple_of(PAGE as u64)
         {
-            return self.0.read_volatile(buffer);
+            return self.file.read_volatile(buffer);
         }
         // SAFETY: the pages are guest memory, which nobody holds references into, and they stay readable and writable
         // memory; all of them lie inside of `buffer`.
@@ -70,15 +83,17 @@ impl ReadVolatile for Image {
                 length,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE,
-                self.0.as_fd(),
+                self.file.as_fd(),
                 position,
             )
         }
         .map_err(|error| VolatileMemoryError::IOError(error.into()))?;
-        self.0
+        self.mapped
+            .push(address as usize..address as usize + length);
+        self.file
             .seek(SeekFrom::Start(position + length as u64))
             .map_err(VolatileMemoryError::IOError)?;
         // What is left is less than a page. The caller counts on one call to fill its buffer.
-        Ok(length + self.0.read_volatile(&mut buffer.offset(length)?)?)
+        Ok(length + self.file.read_volatile(&mut buffer.offset(length)?)?)
     }
 }

@@ -16,6 +16,7 @@ mod completion;
 mod console;
 mod cpuid;
 mod devices;
+mod exception;
 mod image;
 mod layout;
 mod memory;

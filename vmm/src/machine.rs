@@ -1,6 +1,7 @@
 //! A virtual machine put together from its configuration: memory, interrupt chips, devices, kernel, vCPUs.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,7 @@ use kvm_bindings::{CpuId, KVM_PIT_SPEAKER_DUMMY, kvm_pit_config, kvm_userspace_m
 use kvm_ioctls::{Kvm, VmFd};
 use linux_loader::cmdline::Cmdline;
 use rvm_devices::event_loop::{EventLoop, EventLoopError};
+use rvm_devices::virtio::balloon::BalloonControl;
 use vm_memory::{GuestAddress, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::bus::Bus;
@@ -102,6 +104,8 @@ pub struct Machine {
     bus: Arc<Bus>,
     vm: VmFd,
     memory: GuestMemoryMmap,
+    images: Vec<Range<usize>>,
+    balloon: BalloonControl,
     cpuid: CpuId,
     msrs: Arc<[u32]>,
     memory_mib: u64,
@@ -135,8 +139,9 @@ impl Machine {
         console
             .connect(&vm)
             .map_err(|e| Error::Kvm("connect the serial console's interrupt", e))?;
-        let virtio = devices::create(&config, &vm, &memory)?;
-        let entry = boot(&config, &virtio, &memory)?;
+        let (virtio, balloon) = devices::create(&config, &vm, &memory)?;
+        let mut images = Vec::new();
+        let entry = boot(&config, &virtio, &memory, &mut images)?;
         let subscribers = virtio
             .iter()
             .map(|device| device.transport.subscriber())
@@ -180,6 +185,8 @@ impl Machine {
             bus,
             vm,
             memory,
+            images,
+            balloon,
             cpuid,
             msrs,
             memory_mib,
@@ -202,6 +209,8 @@ impl Machine {
             bus: self.bus,
             vm: self.vm,
             memory: self.memory,
+            images: self.images,
+            balloon: self.balloon,
             cpuid: self.cpuid.as_slice().to_vec(),
             msrs: self.msrs,
             memory_mib: self.memory_mib,
@@ -224,11 +233,12 @@ fn check(saved: &MachineState, config: &Config, cpuid: &CpuId) -> Result<(), Err
     Ok(())
 }
 
-/// Loads what a machine that boots needs, and returns where it starts.
+/// Loads what a machine that boots needs, and returns where it starts. Adds to `images` where files are mapped.
 fn boot(
     config: &Config,
     virtio: &[Device],
     memory: &GuestMemoryMmap,
+    images: &mut Vec<Range<usize>>,
 ) -> Result<Option<GuestAddress>, Error> {
     let Start::Boot {
         kernel_fd,
@@ -244,12 +254,11 @@ fn boot(
     let cmdline = full_cmdline(cmdline, &host::cmdline(config.host), virtio)?;
     let irqs = virtio.iter().map(|device| device.irq);
     mptable::write(memory, config.vcpus, irqs).map_err(Error::MpTable)?;
-    Ok(Some(boot::load(
-        memory,
-        &mut kernel,
-        initramfs.as_mut(),
-        &cmdline,
-    )?))
+    let entry = boot::load(memory, &mut kernel, initramfs.as_mut(), &cmdline)?;
+    for image in [Some(&kernel), initramfs.as_ref()].into_iter().flatten() {
+        images.extend_from_slice(image.mapped());
+    }
+    Ok(Some(entry))
 }
 
 /// Makes a virtual machine with `memory` and with KVM's interrupt chips and timer.

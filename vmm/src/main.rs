@@ -105,6 +105,7 @@ fn serve(running: &mut Running, control: &Channel, occurrences: &Receiver<Occurr
             Command::Pause => running.pause(),
             Command::Resume => running.resume(),
             Command::Snapshot => snapshot(running, fds),
+            Command::Balloon { mib } => running.set_balloon(mib),
         };
         control.send(&match outcome {
             Ok(()) => Event::Done,
@@ -116,8 +117,12 @@ fn serve(running: &mut Running, control: &Channel, occurrences: &Receiver<Occurr
 }
 
 fn snapshot(running: &Running, fds: Vec<OwnedFd>) -> Result<(), running::Error> {
-    match <[OwnedFd; 2]>::try_from(fds) {
-        Ok([state, memory]) => running.snapshot(&mut File::from(state), &File::from(memory)),
+    match <[OwnedFd; 3]>::try_from(fds) {
+        Ok([state, memory, pagemap]) => running.snapshot(
+            &mut File::from(state),
+            &File::from(memory),
+            &File::from(pagemap),
+        ),
         Err(_) => Err(running::Error::Files),
     }
 }

@@ -1,11 +1,13 @@
 //! A running virtual machine: paused, resumed, saved, ended.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use kvm_ioctls::VmFd;
 use rvm_devices::event_loop::{EventLoop, EventLoopError};
+use rvm_devices::virtio::balloon::{self, BalloonControl};
 use vm_memory::GuestMemoryMmap;
 
 use crate::bus::Bus;
@@ -30,8 +32,18 @@ pub enum Error {
     /// A state that KVM does not give.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// The two files of a snapshot did not come.
-    #[error("a snapshot takes two descriptors, for its state and for its memory")]
+    /// A balloon that would take all of the guest's memory, or more.
+    #[error("a balloon of {asked} MiB does not fit into a guest of {has} MiB")]
+    Balloon {
+        /// What was asked for.
+        asked: u64,
+        /// The guest's memory.
+        has: u64,
+    },
+    /// The three files of a snapshot did not come.
+    #[error(
+        "a snapshot takes three descriptors: for its state, for its memory, and of the VMM's page map"
+    )]
     Files,
     /// The snapshot could not be written.
     #[error(transparent)]
@@ -56,6 +68,9 @@ pub struct Running {
     pub(crate) bus: Arc<Bus>,
     pub(crate) vm: VmFd,
     pub(crate) memory: GuestMemoryMmap,
+    /// The host addresses where guest memory is mapped from the kernel's and the initramfs's files.
+    pub(crate) images: Vec<Range<usize>>,
+    pub(crate) balloon: BalloonControl,
     /// What a snapshot says and what does not change while the machine runs.
     pub(crate) cpuid: Vec<kvm_bindings::kvm_cpuid_entry2>,
     pub(crate) msrs: Arc<[u32]>,
@@ -89,8 +104,25 @@ impl Running {
         Ok(())
     }
 
-    /// Writes a snapshot of the paused machine to two empty files.
-    pub fn snapshot(&self, state_file: &mut File, memory_file: &File) -> Result<(), Error> {
+    /// Asks the guest to do without `mib` MiB of its memory. It gives them back in its own time, and as far as it can.
+    pub fn set_balloon(&self, mib: u64) -> Result<(), Error> {
+        let pages = mib.checked_mul((1 << 20) / balloon::PAGE_SIZE);
+        let pages = pages.filter(|_| mib < self.memory_mib);
+        let pages = pages.and_then(|pages| u32::try_from(pages).ok());
+        self.balloon.set_target(pages.ok_or(Error::Balloon {
+            asked: mib,
+            has: self.memory_mib,
+        })?);
+        Ok(())
+    }
+
+    /// Writes a snapshot of the paused machine to two empty files. `pagemap` is this process's.
+    pub fn snapshot(
+        &self,
+        state_file: &mut File,
+        memory_file: &File,
+        pagemap: &File,
+    ) -> Result<(), Error> {
         if !self.paused {
             return Err(Error::NotPaused);
         }
@@ -109,7 +141,7 @@ impl Running {
             serial,
             devices,
         };
-        snapshot::write_memory(memory_file, &self.memory)?;
+        snapshot::write_memory(memory_file, &self.memory, &self.images, pagemap)?;
         snapshot::write_state(state_file, &state)?;
         drop(standing);
         Ok(())

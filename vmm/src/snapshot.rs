@@ -2,17 +2,22 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, MemoryRegionAddress};
+use vm_memory::{
+    GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap, MemoryRegionAddress,
+};
 
 use crate::state::MachineState;
 
 /// What a state file begins with.
 const MAGIC: [u8; 8] = *b"RVMSNAP\n";
 /// The format of what follows. A state of another version is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 /// The longest state that is read, in bytes.
 const MAX_STATE: u64 = 16 << 20;
 const HEADER_LEN: usize = MAGIC.len() + 4 + 4;
@@ -84,8 +89,15 @@ fn read<T: for<'de> Deserialize<'de>>(file: &mut impl Read) -> Result<T, Error> 
 
 /// Writes guest memory to `file`, region after region, leaving holes where there are only zeroes.
 ///
-/// No vCPU and no device may run meanwhile.
-pub fn write_memory(file: &File, memory: &GuestMemoryMmap) -> Result<(), Error> {
+/// No vCPU and no device may run meanwhile. What is not zero is in the file that a region is mapped from, in the files that are mapped
+/// over it at the host addresses `images`, or in pages that this process has to itself because the guest has written to them. `pagemap`,
+/// this process's /proc/PID/pagemap, tells of the last, swapped out or not.
+pub fn write_memory(
+    file: &File,
+    memory: &GuestMemoryMmap,
+    images: &[Range<usize>],
+    pagemap: &File,
+) -> Result<(), Error> {
     let size = memory.iter().map(|region| region.len()).sum();
     file.set_len(size).map_err(Error::Memory)?;
     let mut offset = 0;
@@ -96,56 +108,81 @@ pub fn write_memory(file: &File, memory: &GuestMemoryMmap) -> Result<(), Error> 
         // SAFETY: the region is mapped with this length for as long as `memory` lives, and the guest, the only other one that writes
         // to it, stands still.
         let bytes = unsafe { std::slice::from_raw_parts(address, region.len() as usize) };
-        write_used_pages(file, offset, bytes).map_err(Error::Memory)?;
+        let mut parts = shared_data(region).map_err(Error::Memory)?;
+        parts.extend(own_pages(pagemap, address as usize, bytes.len()).map_err(Error::Memory)?);
+        parts.extend(images.iter().filter_map(|range| {
+            let start = range.start.max(address as usize) - address as usize;
+            let end = range.end.checked_sub(address as usize)?.min(bytes.len());
+            (start < end).then_some(start..end)
+        }));
+        parts.sort_unstable_by_key(|part| part.start);
+        let mut done = 0;
+        for part in parts {
+            let rest = part.start.max(done)..part.end;
+            done = done.max(part.end);
+            write_used_pages(file, offset, bytes, rest).map_err(Error::Memory)?;
+        }
         offset += region.len();
     }
     Ok(())
 }
 
-/// Writes the pages of `bytes` that are in memory at all and are not zero, in runs.
-fn write_used_pages(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    let resident = resident_pages(bytes)?;
-    let mut run = 0..0;
-    for (index, page) in bytes.chunks(PAGE).enumerate() {
-        let used = resident.get(index).is_some_and(|flags| flags & 1 != 0) && !is_zero(page);
-        if used && run.end == index {
-            run.end += 1;
-        } else if used {
-            write_run(file, offset, bytes, &run)?;
-            run = index..index + 1;
+/// The parts of `region` for which the file that it is mapped from has data, swapped out or not.
+fn shared_data(region: &GuestRegionMmap) -> io::Result<Vec<Range<usize>>> {
+    let backing = region.file_offset().ok_or(io::ErrorKind::Unsupported)?;
+    let end = backing.start() + region.len();
+    let mut parts = Vec::new();
+    let mut position = backing.start();
+    while position < end {
+        let start = match rustix::fs::seek(backing.file(), SeekFrom::Data(position)) {
+            Ok(start) if start < end => start,
+            Ok(_) | Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        position = rustix::fs::seek(backing.file(), SeekFrom::Hole(start))?.min(end);
+        parts.push((start - backing.start()) as usize..(position - backing.start()) as usize);
+    }
+    Ok(parts)
+}
+
+/// The parts of the memory at `address` that nobody else has, as offsets.
+fn own_pages(pagemap: &File, address: usize, length: usize) -> io::Result<Vec<Range<usize>>> {
+    // From the kernel's Documentation/admin-guide/mm/pagemap.rst.
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const FILE_OR_SHARED: u64 = 1 << 61;
+    let mut entries = vec![0; length.div_ceil(PAGE) * size_of::<u64>()];
+    pagemap.read_exact_at(&mut entries, (address / PAGE * size_of::<u64>()) as u64)?;
+    let (entries, _) = entries.as_chunks();
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for (start, entry) in (0..length).step_by(PAGE).zip(entries) {
+        let entry = u64::from_ne_bytes(*entry);
+        if entry & (PRESENT | SWAPPED) == 0 || entry & FILE_OR_SHARED != 0 {
+            continue;
+        }
+        match parts.last_mut() {
+            Some(last) if last.end == start => last.end += PAGE,
+            _ => parts.push(start..start + PAGE),
         }
     }
-    write_run(file, offset, bytes, &run)
+    Ok(parts)
 }
 
-fn write_run(
-    file: &File,
-    offset: u64,
-    bytes: &[u8],
-    pages: &std::ops::Range<usize>,
-) -> io::Result<()> {
-    let start = pages.start * PAGE;
-    let end = (pages.end * PAGE).min(bytes.len());
-    file.write_all_at(&bytes[start..end], offset + start as u64)
-}
-
-/// For each page whether it is in memory: bit 0 of each byte, see mincore(2). Pages that never were in use are not, and are not
-/// brought there by asking.
-fn resident_pages(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let mut pages = vec![0; bytes.len().div_ceil(PAGE)];
-    // SAFETY: `bytes` is mapped memory that begins at a page, and `pages` has a byte for each page of it.
-    let result = unsafe {
-        libc::mincore(
-            bytes.as_ptr().cast_mut().cast(),
-            bytes.len(),
-            pages.as_mut_ptr(),
-        )
-    };
-    if result == 0 {
-        Ok(pages)
-    } else {
-        Err(io::Error::last_os_error())
+/// Writes the pages of `bytes` in `part` that are not zero, in runs.
+fn write_used_pages(file: &File, offset: u64, bytes: &[u8], part: Range<usize>) -> io::Result<()> {
+    let mut run = part.start..part.start;
+    for start in part.clone().step_by(PAGE) {
+        let page = start..(start + PAGE).min(part.end);
+        if is_zero(&bytes[page.clone()]) {
+            continue;
+        }
+        if run.end != page.start {
+            file.write_all_at(&bytes[run.clone()], offset + run.start as u64)?;
+            run.start = page.start;
+        }
+        run.end = page.end;
     }
+    file.write_all_at(&bytes[run.clone()], offset + run.start as u64)
 }
 
 fn is_zero(page: &[u8]) -> bool {
@@ -156,7 +193,130 @@ fn is_zero(page: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
+
+    use vm_memory::mmap::MmapRegionBuilder;
+    use vm_memory::{Bytes, FileOffset, GuestAddress};
+
     use super::*;
+    use crate::image::Image;
+    use crate::memory::Mapping;
+
+    #[test]
+    fn memory_that_is_mapped_from_a_file_is_written_whether_it_was_read_or_not() {
+        let mut file = tempfile::tempfile_in("/var/tmp").expect("image");
+        file.write_all(&[7; 16 * PAGE]).expect("fill the image");
+        file.sync_all().expect("sync");
+        let mut image = Image::new(file.try_clone().expect("clone"));
+        let size = 1 << 20;
+        let backing = tempfile::tempfile().expect("memory");
+        backing.set_len(size).expect("size");
+        let memory: GuestMemoryMmap = GuestMemoryMmap::from_ranges_with_files([(
+            GuestAddress(0),
+            size as usize,
+            Some(FileOffset::new(backing, 0)),
+        )])
+        .expect("map");
+        image.rewind().expect("rewind");
+        memory
+            .read_exact_volatile_from(GuestAddress(8 << 12), &mut image, 16 * PAGE)
+            .expect("load");
+        memory
+            .write_slice(b"shared", GuestAddress(0))
+            .expect("write");
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("forget the file");
+        let written = tempfile::tempfile().expect("snapshot");
+        let pagemap = File::open("/proc/self/pagemap").expect("pagemap");
+        write_memory(&written, &memory, image.mapped(), &pagemap).expect("write");
+        let mut expected = vec![0; size as usize];
+        expected[..6].copy_from_slice(b"shared");
+        expected[8 * PAGE..24 * PAGE].fill(7);
+        let mut bytes = vec![0; size as usize];
+        written.read_exact_at(&mut bytes, 0).expect("read");
+        assert!(bytes == expected);
+    }
+
+    /// What the guest would see at each page is what a snapshot has there, whether the page was given back or not.
+    #[test]
+    fn memory_that_was_given_back_is_written_as_the_guest_sees_it() {
+        let mut file = tempfile::tempfile_in("/var/tmp").expect("image");
+        file.write_all(&[7; 16 * PAGE]).expect("fill the image");
+        let size = 1 << 20;
+        let backing = tempfile::tempfile_in("/dev/shm").expect("memory");
+        backing
+            .write_all_at(&vec![3; size / 2], 0)
+            .expect("fill the memory");
+        backing.set_len(size as u64).expect("size");
+        for mapping in [Mapping::Shared, Mapping::CopyOnWrite] {
+            let memory = map_region(&backing, size, mapping);
+            let mut image = Image::new(file.try_clone().expect("clone"));
+            image.rewind().expect("rewind");
+            memory
+                .read_exact_volatile_from(GuestAddress(8 << 12), &mut image, 16 * PAGE)
+                .expect("load");
+            let pages = |start: usize, end: usize| {
+                let region = memory.iter().next().expect("region").as_ptr() as usize;
+                region + start * PAGE..region + end * PAGE
+            };
+            // The guest writes before and into the image, and behind everything; then it does without some of that.
+            for page in [0, 1, 9, 10, 200, 201] {
+                let address = GuestAddress(page << 12);
+                memory.write_slice(&[9; PAGE], address).expect("write");
+            }
+            for range in [pages(1, 4), pages(10, 12), pages(23, 26), pages(201, 202)] {
+                rvm_devices::virtio::balloon::release(&memory, range).expect("release");
+            }
+            let mut seen = vec![0; size];
+            memory.read_slice(&mut seen, GuestAddress(0)).expect("read");
+            let older = match mapping {
+                Mapping::Shared => 0,
+                Mapping::CopyOnWrite => 3,
+            };
+            for (page, expected) in [
+                (0, 9),
+                (1, older),
+                (3, older),
+                (4, 3),
+                (9, 9),
+                (10, 7),
+                (23, 7),
+                (25, older),
+                (200, 9),
+                (201, 0),
+            ] {
+                assert_eq!(seen[page * PAGE], expected, "page {page}, {mapping:?}");
+            }
+            let written = tempfile::tempfile().expect("snapshot");
+            let pagemap = File::open("/proc/self/pagemap").expect("pagemap");
+            write_memory(&written, &memory, image.mapped(), &pagemap).expect("write");
+            let mut bytes = vec![0; size];
+            written.read_exact_at(&mut bytes, 0).expect("read");
+            assert!(bytes == seen, "{mapping:?}");
+            // The next round's memory is what was there at first, but for what the shared mapping has written.
+            backing
+                .write_all_at(&vec![3; size / 2], 0)
+                .expect("fill the memory");
+            backing
+                .write_all_at(&vec![0; size / 2], size as u64 / 2)
+                .expect("clear the memory");
+        }
+    }
+
+    fn map_region(file: &File, size: usize, mapping: Mapping) -> GuestMemoryMmap {
+        let flags = match mapping {
+            Mapping::Shared => libc::MAP_SHARED,
+            Mapping::CopyOnWrite => libc::MAP_PRIVATE,
+        };
+        let file = file.try_clone().expect("clone");
+        let region = MmapRegionBuilder::new(size)
+            .with_mmap_prot(libc::PROT_READ | libc::PROT_WRITE)
+            .with_mmap_flags(flags | libc::MAP_NORESERVE)
+            .with_file_offset(FileOffset::new(file, 0))
+            .build()
+            .expect("map");
+        let region = GuestRegionMmap::new(region, GuestAddress(0)).expect("region");
+        GuestMemoryMmap::from_regions(vec![region]).expect("memory")
+    }
 
     #[test]
     fn what_was_written_is_read_and_anything_else_is_refused() {

@@ -10,6 +10,8 @@ use kvm_bindings::{kvm_regs, kvm_sregs, kvm_xsave};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
+use crate::exception::{Exception, advance};
+
 const LEAF_XSAVE: u32 = 0xd;
 const X87: u64 = 1;
 const SSE: u64 = 1 << 1;
@@ -29,6 +31,8 @@ const ENTRY_WRITABLE: u64 = 1 << 1;
 const ENTRY_LARGE: u64 = 1 << 7;
 const ENTRY_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
+/// The bits of a selector that say which ring it was loaded for.
+const REQUESTED_PRIVILEGE: u16 = 3;
 const PAGE_FAULT: u8 = 14;
 const PAGE_FAULT_WRITE: u32 = 1 << 1;
 const GENERAL_PROTECTION: u8 = 13;
@@ -40,14 +44,6 @@ struct Instruction {
     /// Where its area is, as a linear address.
     address: u64,
     length: u64,
-}
-
-/// An exception that the instruction raises.
-struct Exception {
-    vector: u8,
-    code: u32,
-    /// The address of a page fault.
-    address: Option<u64>,
 }
 
 /// Why a completion failed.
@@ -63,34 +59,23 @@ impl From<kvm_ioctls::Error> for Failure {
 }
 
 /// Does what `bytes` would have done and moves the vCPU past it, or raises the exception that it would have raised; `false` when it
-/// is neither XSAVE nor XRSTOR.
+/// is neither XSAVE nor XRSTOR, or not a kernel's: page tables are walked with the rights of ring 0.
 pub fn complete(
     vcpu: &VcpuFd,
     memory: &GuestMemoryMmap,
     bytes: &[u8],
 ) -> Result<bool, kvm_ioctls::Error> {
-    let mut regs = vcpu.get_regs()?;
+    let regs = vcpu.get_regs()?;
     let Some(instruction) = decode(bytes, &regs) else {
         return Ok(false);
     };
-    let mut sregs = vcpu.get_sregs()?;
+    let sregs = vcpu.get_sregs()?;
+    if sregs.cs.selector & REQUESTED_PRIVILEGE != 0 {
+        return Ok(false);
+    }
     match execute(vcpu, memory, &regs, &sregs, &instruction) {
-        Ok(()) => {
-            regs.rip = regs.rip.wrapping_add(instruction.length);
-            vcpu.set_regs(&regs)?;
-        }
-        Err(Failure::Exception(exception)) => {
-            if let Some(address) = exception.address {
-                sregs.cr2 = address;
-                vcpu.set_sregs(&sregs)?;
-            }
-            let mut events = vcpu.get_vcpu_events()?;
-            events.exception.injected = 1;
-            events.exception.nr = exception.vector;
-            events.exception.has_error_code = 1;
-            events.exception.error_code = exception.code;
-            vcpu.set_vcpu_events(&events)?;
-        }
+        Ok(()) => advance(vcpu, instruction.length)?,
+        Err(Failure::Exception(exception)) => exception.raise(vcpu)?,
         Err(Failure::Kvm(error)) => return Err(error),
     }
     Ok(true)
@@ -149,7 +134,7 @@ fn execute(
 fn general_protection() -> Exception {
     Exception {
         vector: GENERAL_PROTECTION,
-        code: 0,
+        code: Some(0),
         address: None,
     }
 }
@@ -244,7 +229,7 @@ fn pages(
         let here = (length - done).min((PAGE - at % PAGE) as usize);
         let physical = translate(memory, sregs, at, write).map_err(|code| Exception {
             vector: PAGE_FAULT,
-            code,
+            code: Some(code),
             address: Some(at),
         })?;
         pages.push((physical, done..done + here));

@@ -1,5 +1,7 @@
 //! The one place where descriptor chains are checked: from descriptors to slices of the guest's memory.
 
+use std::ops::Range;
+
 use vm_memory::{GuestMemoryBackend, GuestMemoryMmap, VolatileSlice};
 
 use super::queue::GuestChain;
@@ -166,6 +168,14 @@ impl<'m> Segments<'m> {
     /// How many pieces the buffer has.
     pub fn pieces(&self) -> usize {
         self.slices.len()
+    }
+
+    /// The host addresses of the buffer's pieces. They are good for as long as the memory is.
+    pub fn host_ranges(&self) -> impl Iterator<Item = Range<usize>> {
+        self.slices.iter().map(|slice| {
+            let start = slice.ptr_guard_mut().as_ptr() as usize;
+            start..start + slice.len()
+        })
     }
 
     /// The buffer for `readv` and its relatives. It is good for as long as the memory is.

@@ -1,5 +1,6 @@
 //! Virtio devices (OASIS virtio 1.2), and what they share.
 
+pub mod balloon;
 pub mod block;
 pub mod chain;
 pub mod interrupt;
@@ -42,7 +43,7 @@ pub trait VirtioDevice: Send {
     /// Reads from the configuration space; what lies outside of it reads as zeroes.
     fn read_config(&self, offset: u64, data: &mut [u8]);
 
-    /// Writes to the configuration space. None of the devices here has a field that can be written.
+    /// Writes to the configuration space. Most devices here have no field that can be written.
     fn write_config(&mut self, _offset: u64, _data: &[u8]) {}
 
     /// The driver is ready: the place to register descriptors of the device's own, with tokens below

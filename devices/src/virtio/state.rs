@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::balloon::{BalloonMetrics, BalloonState};
 use super::block::{BlockMetrics, BlockState};
 use super::net::{NetMetrics, NetState};
 use super::rng::{RngMetrics, RngState};
@@ -44,6 +45,8 @@ pub enum DeviceState {
     Vsock(VsockState),
     /// A source of entropy.
     Rng(RngState),
+    /// A balloon.
+    Balloon(BalloonState),
 }
 
 /// What a device has counted since it was made.
@@ -58,6 +61,8 @@ pub enum DeviceMetrics {
     Vsock(VsockMetrics),
     /// A source of entropy.
     Rng(RngMetrics),
+    /// A balloon.
+    Balloon(BalloonMetrics),
 }
 
 /// Why a saved state does not fit.

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command as Process;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use rvm_vmm::config::Start;
+use rvm_vmm::config::{Config, Start};
 use rvm_vmm::control::{Command, Event, Stop};
 
 use crate::support::{FURTHER_FD, MEMORY_MIB, Vmm, has_kvm, kernel, reopened, start, start_as};
@@ -17,30 +17,42 @@ use crate::support::{FURTHER_FD, MEMORY_MIB, Vmm, has_kvm, kernel, reopened, sta
 const WAITING: &[u8] = b"\x66\xba\xf8\x03\xb0a\xee\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\x48\x89\xc3\x0f\x31\x48\xc1\xe2\
     \x20\x48\x09\xd0\x48\x29\xd8\x48\x3d\x00\x00\x00\x60\x72\xec\x66\xba\xf8\x03\xb0b\xee\x66\xba\x00\x06\xb0\x34\xee";
 
-struct Snapshot {
-    state: File,
-    memory: File,
+/// The files of a snapshot.
+pub struct Snapshot {
+    pub state: File,
+    pub memory: File,
 }
 
 /// A snapshot of a guest that waits.
 fn snapshot() -> Snapshot {
-    let vmm = start(&kernel(WAITING), |_| {});
+    snapshot_of(Vec::new(), |_| {})
+}
+
+/// A snapshot of a guest that waits, with devices whose descriptors are `further`.
+pub fn snapshot_of(further: Vec<OwnedFd>, change: impl FnOnce(&mut Config)) -> Snapshot {
+    let command = Process::new(env!("CARGO_BIN_EXE_rvm-vmm"));
+    let vmm = start_as(command, &kernel(WAITING), further, change);
     assert_eq!(vmm.event(), Some(Event::Running));
     let snapshot = Snapshot {
         state: tempfile::tempfile().expect("state"),
         memory: tempfile::tempfile().expect("memory"),
     };
     assert_eq!(ask(&vmm, &Command::Pause, &[]), Event::Done);
-    let files = [&snapshot.state, &snapshot.memory];
+    let pagemap = pagemap(&vmm);
+    let files = [&snapshot.state, &snapshot.memory, &pagemap];
     assert_eq!(ask(&vmm, &Command::Snapshot, &files), Event::Done);
     snapshot
+}
+
+fn pagemap(vmm: &Vmm) -> File {
+    File::open(format!("/proc/{}/pagemap", vmm.process.id())).expect("pagemap")
 }
 
 /// Gives a command with files and returns the answer.
 fn ask(vmm: &Vmm, command: &Command, files: &[&File]) -> Event {
     let bytes = serde_json::to_vec(command).expect("JSON");
     let fds: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
         assert!(ancillary.push(SendAncillaryMessage::ScmRights(&fds)));
@@ -57,10 +69,21 @@ fn ask(vmm: &Vmm, command: &Command, files: &[&File]) -> Event {
 
 /// Starts a guest from `snapshot`, with `memory_mib` in its configuration.
 fn restore(snapshot: &Snapshot, memory_mib: u64) -> Vmm {
-    let further: Vec<OwnedFd> = vec![
+    restore_with(snapshot, memory_mib, Vec::new(), |_| {})
+}
+
+/// As [`restore`], with devices whose descriptors are `more`, behind the two of the snapshot.
+pub fn restore_with(
+    snapshot: &Snapshot,
+    memory_mib: u64,
+    more: Vec<OwnedFd>,
+    change: impl FnOnce(&mut Config),
+) -> Vmm {
+    let mut further: Vec<OwnedFd> = vec![
         reopened(&snapshot.state).into(),
         reopened(&snapshot.memory).into(),
     ];
+    further.extend(more);
     start_as(
         Process::new(env!("CARGO_BIN_EXE_rvm-vmm")),
         &[],
@@ -71,6 +94,7 @@ fn restore(snapshot: &Snapshot, memory_mib: u64) -> Vmm {
                 memory_fd: FURTHER_FD + 1,
             };
             config.memory_mib = memory_mib;
+            change(config);
         },
     )
 }
@@ -138,9 +162,28 @@ fn a_snapshot_of_a_running_guest_or_without_its_files_is_refused() {
         Event::Refused { message } => message,
         other => panic!("{other:?}"),
     };
-    assert!(refused(ask(&vmm, &Command::Snapshot, &[])).contains("two descriptors"));
+    assert!(refused(ask(&vmm, &Command::Snapshot, &[])).contains("three descriptors"));
     let file = tempfile::tempfile().expect("file");
-    assert!(refused(ask(&vmm, &Command::Snapshot, &[&file, &file])).contains("pause it first"));
+    let answer = ask(&vmm, &Command::Snapshot, &[&file, &file, &file]);
+    assert!(refused(answer).contains("pause it first"));
+}
+
+#[test]
+fn a_balloon_that_leaves_the_guest_nothing_is_refused() {
+    if !has_kvm() {
+        return;
+    }
+    let vmm = start(&kernel(WAITING), |_| {});
+    assert_eq!(vmm.event(), Some(Event::Running));
+    let balloon = |mib| ask(&vmm, &Command::Balloon { mib }, &[]);
+    for mib in [MEMORY_MIB, MEMORY_MIB + 1, u64::MAX] {
+        match balloon(mib) {
+            Event::Refused { message } => assert!(message.contains("64 MiB"), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(balloon(MEMORY_MIB - 1), Event::Done);
+    assert_eq!(balloon(0), Event::Done);
 }
 
 #[test]

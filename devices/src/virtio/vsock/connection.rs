@@ -56,16 +56,16 @@ pub struct Connection {
     /// The host has closed its end, not only for sending.
     hung_up: bool,
     /// How much was sent to the guest, how much of that it has taken, and how much it can hold.
-    sent: Wrapping<u32>,
-    guest_taken: Wrapping<u32>,
-    guest_buffer: u32,
+    pub(super) sent: Wrapping<u32>,
+    pub(super) guest_taken: Wrapping<u32>,
+    pub(super) guest_buffer: u32,
 
     /// Data of the guest that the socket had no room for.
     backlog: VecDeque<u8>,
     /// How much came from the guest, how much of that the host has taken, and how much of that the guest knows of.
-    received: Wrapping<u32>,
-    taken: Wrapping<u32>,
-    announced: Wrapping<u32>,
+    pub(super) received: Wrapping<u32>,
+    pub(super) taken: Wrapping<u32>,
+    pub(super) announced: Wrapping<u32>,
     /// The guest asked how much we can hold.
     credit_asked: bool,
 
@@ -87,6 +87,16 @@ impl Connection {
         let mut connection = Self::new(ports, socket, op::RESPONSE);
         connection.requested = false;
         connection.update_credit(request);
+        connection
+    }
+
+    /// A connection whose handshake is done.
+    pub fn open(ports: Ports, socket: Socket) -> Self {
+        let mut connection = Self::new(ports, socket, op::RESPONSE);
+        connection.requested = false;
+        connection.handshake = None;
+        // Something may have been written to the socket before it is watched.
+        connection.readable = true;
         connection
     }
 
@@ -135,6 +145,12 @@ impl Connection {
     /// Whether the guest has shut down both directions, and so waits for a reset.
     pub fn is_closed_by_guest(&self) -> bool {
         self.guest_shutdown == shutdown::BOTH
+    }
+
+    /// Whether both sides can send, and nothing is under way in either direction that this side knows of.
+    pub fn is_at_rest(&self) -> bool {
+        let open = self.guest_shutdown | self.host_shutdown == 0 && !self.hung_up;
+        open && !self.requested && self.handshake.is_none() && !self.has_backlog()
     }
 
     /// How much of the guest's data the socket had no room for, in bytes.

@@ -8,6 +8,7 @@ mod broker;
 mod connection;
 mod muxer;
 mod packet;
+mod persist;
 mod socket;
 
 use std::os::fd::OwnedFd;
@@ -20,6 +21,7 @@ use virtio_vsock::packet::{PKT_HEADER_SIZE, VsockPacket};
 pub use self::connection::BUF_ALLOC;
 pub use self::muxer::MAX_CONNECTIONS;
 use self::muxer::Muxer;
+pub use self::persist::{ConnectionState, VsockState};
 use super::chain::Chain;
 use super::state::{DeviceMetrics, DeviceState, StateError};
 use super::{Active, COMMON_FEATURES, StartError, VirtioDevice, copy_config};
@@ -35,7 +37,7 @@ const QUEUE_SIZES: [u16; 3] = [32, 64, 8];
 /// How many packets the guest is given before the other devices have their turn.
 const RX_BATCH: usize = 128;
 
-/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET`: all connections are gone and the context id may be another.
+/// `VIRTIO_VSOCK_EVENT_TRANSPORT_RESET`: all connections are gone and the context id is another.
 const EVENT_TRANSPORT_RESET: u32 = 0;
 
 /// Why a vsock device could not be made.
@@ -50,17 +52,12 @@ pub enum VsockError {
 pub struct Vsock {
     cid: u32,
     muxer: Muxer,
-    /// The guest has still to be told that its connections are gone.
+    /// Connections to go on with, until the device is in use.
+    saved: Option<VsockState>,
+    /// The guest has still to be told that its context id is another, and its connections are gone.
     reset_due: bool,
     /// The guest's packets wait until it has taken some of ours.
     tx_stopped: bool,
-}
-
-/// A saved [`Vsock`]. Connections are not saved: the guest is told that they are gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VsockState {
-    /// The guest's context id at that time. A restored device keeps the one that it was made with.
-    pub cid: u32,
 }
 
 /// What a [`Vsock`] counts.
@@ -101,6 +98,7 @@ impl Vsock {
         Ok(Self {
             cid,
             muxer: Muxer::new(cid, broker),
+            saved: None,
             reset_due: false,
             tx_stopped: false,
         })
@@ -217,7 +215,11 @@ impl VirtioDevice for Vsock {
     }
 
     fn start(&mut self, _active: &mut Active, ops: &mut EventOps) -> Result<(), StartError> {
-        self.muxer.start(ops).map_err(StartError::Register)
+        self.muxer.start(ops).map_err(StartError::Register)?;
+        if let Some(saved) = self.saved.take() {
+            self.muxer.restore(saved, ops);
+        }
+        Ok(())
     }
 
     fn stop(&mut self, ops: &mut EventOps) {
@@ -241,14 +243,15 @@ impl VirtioDevice for Vsock {
     }
 
     fn save(&self) -> DeviceState {
-        DeviceState::Vsock(VsockState { cid: self.cid })
+        DeviceState::Vsock(self.muxer.save(self.cid))
     }
 
     fn restore(&mut self, state: &DeviceState) -> Result<(), StateError> {
-        let DeviceState::Vsock(_) = state else {
+        let DeviceState::Vsock(saved) = state else {
             return Err(StateError::WrongDevice);
         };
-        self.reset_due = true;
+        self.reset_due = saved.cid != self.cid;
+        self.saved = (!self.reset_due).then(|| saved.clone());
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub const MAX_CONNECTIONS: usize = 1024;
 const MAX_RESETS: usize = 256;
 
 /// The first port of the host for connections that the host asks for.
-const FIRST_HOST_PORT: u32 = 1 << 30;
+pub(super) const FIRST_HOST_PORT: u32 = 1 << 30;
 
 /// The event loop's token for the broker; connections have their number.
 const BROKER_TOKEN: u32 = 0;
@@ -31,14 +31,14 @@ const BROKER_BATCH: usize = 16;
 
 /// The connections of a device.
 pub struct Muxer {
-    guest_cid: u64,
-    broker: Option<Broker>,
-    connections: HashMap<u32, Connection>,
+    pub(super) guest_cid: u64,
+    pub(super) broker: Option<Broker>,
+    pub(super) connections: HashMap<u32, Connection>,
     by_ports: HashMap<Ports, u32>,
     /// Connections with something for the guest, each at most once.
     pending: VecDeque<u32>,
     /// Answers to packets that belong to no connection.
-    resets: VecDeque<Header>,
+    pub(super) resets: VecDeque<Header>,
     last_number: u32,
     last_port: u32,
     pub(super) metrics: VsockMetrics,
@@ -251,7 +251,7 @@ impl Muxer {
         }
     }
 
-    fn insert(&mut self, connection: Connection, ops: &mut EventOps) -> bool {
+    pub(super) fn insert(&mut self, connection: Connection, ops: &mut EventOps) -> bool {
         let number = loop {
             self.last_number = (self.last_number + 1) % FIRST_RESERVED_TOKEN;
             if self.last_number != BROKER_TOKEN && !self.connections.contains_key(&self.last_number)

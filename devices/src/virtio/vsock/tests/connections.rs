@@ -77,7 +77,7 @@ fn a_host_that_closes_is_announced_after_its_data() {
 }
 
 #[test]
-fn after_a_restore_the_guest_is_told_that_its_connections_are_gone() {
+fn after_a_restore_with_another_context_id_the_guest_is_told_that_its_connections_are_gone() {
     let memory = memory();
     let mut guest = Guest::new(&memory);
     let mut host = guest.connect(1000, 52);
@@ -101,6 +101,39 @@ fn after_a_restore_the_guest_is_told_that_its_connections_are_gone() {
     let mut cid = [0; 8];
     guest.rig.transport.read(0x100, &mut cid);
     assert_eq!(u64::from_le_bytes(cid), 5);
+}
+
+#[test]
+fn a_restored_device_goes_on_with_the_guests_connections_and_resets_the_hosts() {
+    let memory = memory();
+    let mut guest = Guest::new(&memory);
+    let mut host = guest.connect(1000, 52);
+    host.write_all(b"before").unwrap();
+    guest.rig.turn();
+    assert_eq!(guest.receive().1, b"before");
+    let _other = guest.dial(1024);
+    let (request, _) = guest.receive();
+    guest.send(1024, request.src_port, op::RESPONSE, &[]);
+    let state = guest.rig.transport.save();
+
+    let (near, far) = broker();
+    guest.rig = Rig::restored(&memory, Vsock::new(CID, near).unwrap(), &state);
+    guest.broker = far;
+    let mut host = guest.accept(52).expect("the connection, given anew");
+    let (reset, _) = guest.receive();
+    assert_eq!(
+        (reset.op, reset.src_port, reset.dst_port),
+        (op::RST, request.src_port, 1024)
+    );
+    host.write_all(b"after").unwrap();
+    guest.rig.turn();
+    let (header, data) = guest.receive();
+    assert_eq!(
+        (header.dst_port, header.op, &data[..]),
+        (1000, op::RW, &b"after"[..])
+    );
+    guest.send(1000, 52, op::RW, b"answer");
+    assert_eq!(read_all(&mut host), b"answer");
 }
 
 #[test]
