@@ -17,6 +17,8 @@ pub struct Image {
     pub reference: Option<Reference>,
     /// What to run and how.
     pub config: ImageConfiguration,
+    /// `Healthcheck` of its configuration as it stands there: Docker's, for which the image specification has no more than the name.
+    pub health_check: Option<serde_json::Value>,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
 }

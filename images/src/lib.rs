@@ -5,6 +5,7 @@
 mod ahead;
 mod blobs;
 mod change;
+mod commit;
 mod compression;
 mod convert;
 mod digest;
@@ -26,13 +27,15 @@ pub mod registry;
 mod remove;
 mod save;
 mod store;
-pub mod tar;
 mod tarball;
 mod usage;
 mod workspace;
 
+pub use rvm_archive::tar;
+
 pub use blobs::BlobError;
 pub use change::{Change, ChangeError};
+pub use commit::CommitOptions;
 pub use compression::{Compression, decompress};
 pub use convert::ConvertError;
 pub use digest::{Digest, DigestError};

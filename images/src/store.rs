@@ -89,6 +89,18 @@ pub struct Removed {
     pub deleted: Vec<Digest>,
 }
 
+/// What a configuration has beyond the image specification.
+#[derive(serde::Deserialize)]
+struct Beyond {
+    config: Option<BeyondConfig>,
+}
+
+#[derive(serde::Deserialize)]
+struct BeyondConfig {
+    #[serde(rename = "Healthcheck")]
+    health_check: Option<serde_json::Value>,
+}
+
 impl Store {
     /// Opens the store below `root` (`/var/lib/rvm` for root), made if it is missing.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
@@ -175,8 +187,9 @@ impl Store {
             .to_string()
             .parse()
             .map_err(|_| layers_differ())?;
-        let config: ImageConfiguration =
-            serde_json::from_slice(&self.blobs.read(&id)?).map_err(bad(id))?;
+        let json = self.blobs.read(&id)?;
+        let config: ImageConfiguration = serde_json::from_slice(&json).map_err(bad(id))?;
+        let beyond: Beyond = serde_json::from_slice(&json).map_err(bad(id))?;
         let diff_ids = config.rootfs().diff_ids();
         if diff_ids.len() != manifest.layers().len() {
             return Err(layers_differ());
@@ -198,6 +211,7 @@ impl Store {
             manifest: *manifest_digest,
             reference,
             config,
+            health_check: beyond.config.and_then(|config| config.health_check),
             layers,
         })
     }

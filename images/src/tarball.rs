@@ -67,9 +67,9 @@ pub enum ImportError {
 }
 
 /// A layer on its way into the store: file names in the workspace.
-struct New {
-    layer: Layer,
-    media_type: MediaType,
+pub(crate) struct New {
+    pub(crate) layer: Layer,
+    pub(crate) media_type: MediaType,
 }
 
 const BLOB: &str = "import";
@@ -94,12 +94,18 @@ impl Store {
         let new = new_layer(&workspace, tarball, options.limits)?;
         let config = configuration(&new.layer, config, options);
         let found = found(new, &config, options)?;
-        self.admit(&workspace, &found, &config)?;
+        self.admit(&workspace, &found.layers[0], &found.config.0, &config)?;
         Ok(crate::import::name(self, &workspace, &found)?)
     }
 
     /// Moves the layer and the configuration into the store.
-    fn admit(&self, workspace: &Workspace, found: &Found, config: &[u8]) -> Result<(), LoadError> {
+    pub(crate) fn admit(
+        &self,
+        workspace: &Workspace,
+        layer: &Layer,
+        id: &Digest,
+        config: &[u8],
+    ) -> Result<(), LoadError> {
         let path = workspace.path().join("config");
         let failed = |source| LoadError::Store {
             path: path.clone(),
@@ -107,12 +113,8 @@ impl Store {
         };
         spool(&mut &*config, &path).map_err(failed)?;
         let folder = workspace.path();
-        let layer = &found.layers[0];
         let admit = || {
-            for (from, digest) in [
-                (folder.join(BLOB), layer.digest),
-                (path.clone(), found.config.0),
-            ] {
+            for (from, digest) in [(folder.join(BLOB), layer.digest), (path.clone(), *id)] {
                 if !self.blobs.contains(&digest) {
                     File::open(&from)?.sync_all()?;
                     self.blobs.publish(&from, &digest)?;
@@ -129,7 +131,7 @@ impl Store {
 }
 
 /// Reads the tarball once: its bytes go to the blob, its files to the file system.
-fn new_layer(
+pub(crate) fn new_layer(
     workspace: &Workspace,
     tarball: impl Read + Send,
     limits: Limits,

@@ -569,7 +569,7 @@ fn a_host_folder_in_all_formats() {
             "-a",
             "/etc/alternatives",
             "/etc/default",
-            "/usr/share/zoneinfo/Europe",
+            "/usr/share/perl5",
             str(folder.path()),
         ],
     );
