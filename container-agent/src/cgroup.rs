@@ -1,17 +1,27 @@
-//! A container's control group (version 2).
+//! A container's control group, in whichever version of control groups the machine has.
+
+pub mod hierarchies;
+mod legacy;
+mod unified;
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rvm_agent_protocol::{Failure, FailureKind};
+use rvm_agent_protocol::{Failure, FailureKind, Observed};
 
-use crate::device_rules;
+use crate::observe::{self, Files};
 use crate::spec::Resources;
+use legacy::Legacy;
+use unified::Unified;
 
-const HIERARCHY: &str = "/sys/fs/cgroup";
+/// Where the hierarchy of version 2 is mounted, or one folder for each hierarchy of version 1, named by its controllers.
+pub const HIERARCHY: &str = "/sys/fs/cgroup";
+
+/// How long the kernel is given to let go of a group whose processes have ended.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a control group could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,220 +47,182 @@ impl From<Error> for Failure {
 }
 
 /// A control group.
-pub struct Cgroup {
-    path: PathBuf,
-    folder: OwnedFd,
-    oom_kills: u64,
+pub enum Cgroup {
+    /// Of version 2.
+    Unified(Unified),
+    /// Of version 1: a folder in each hierarchy.
+    Legacy(Legacy),
+}
+
+/// How a process comes into a group.
+#[derive(Clone, Copy)]
+pub enum Entry<'a> {
+    /// It is born in the group of this folder.
+    Folder(BorrowedFd<'a>),
+    /// It writes itself to these files.
+    Files(&'a [OwnedFd]),
 }
 
 impl Cgroup {
     /// Makes the group at `path` in the hierarchy, with the limits of `resources`.
     pub fn make(path: &Path, resources: &Resources) -> Result<Self, Error> {
-        let path = Path::new(HIERARCHY).join(path.strip_prefix("/").unwrap_or(path));
-        let unmade = |e: io::Error| Error::Make(path.clone(), e);
-        enable_controllers(&path).map_err(unmade)?;
-        fs::create_dir(&path).map_err(unmade)?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(CWD, &path, flags, Mode::empty()).map_err(|e| unmade(e.into()))?;
-        let group = Self {
-            path,
-            folder,
-            oom_kills: 0,
-        };
-        let devices = device_rules::attach(group.folder(), &resources.devices);
-        if let Err(e) = group.limit(resources).and(devices.map_err(Error::Devices)) {
-            group.remove();
-            return Err(e);
+        let path = path.strip_prefix("/").unwrap_or(path);
+        if is_unified() {
+            Unified::make(path, resources).map(Self::Unified)
+        } else {
+            Legacy::make(path, resources).map(Self::Legacy)
         }
-        Ok(group)
     }
 
-    /// Its folder, for a fork into it.
-    pub fn folder(&self) -> BorrowedFd<'_> {
-        self.folder.as_fd()
+    /// The way into it.
+    pub fn entry(&self) -> Entry<'_> {
+        match self {
+            Self::Unified(group) => Entry::Folder(group.folder()),
+            Self::Legacy(group) => Entry::Files(group.entries()),
+        }
     }
 
-    fn limit(&self, resources: &Resources) -> Result<(), Error> {
-        for (file, value) in limits(resources) {
-            match set(&self.path.join(&file), &value) {
-                // A kernel without swap has no such file, and nothing to limit.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && file == "memory.swap.max" => {}
-                result => result.map_err(|e| Error::Limit(file, value, e))?,
-            }
+    /// Sets limits, given as files of version 2 and what is to stand in them.
+    pub fn set_all(&self, limits: impl IntoIterator<Item = (String, String)>) -> Result<(), Error> {
+        match self {
+            Self::Unified(group) => group.set_all(limits),
+            Self::Legacy(group) => group.set_all(limits),
         }
-        Ok(())
     }
 
     /// Sends a signal to every process in it.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        if signal == libc::SIGKILL {
-            return set(&self.path.join("cgroup.kill"), "1");
+        match self {
+            Self::Unified(group) => group.signal(signal),
+            Self::Legacy(group) => signal_all(&group.processes(), signal),
         }
-        let processes = fs::read_to_string(self.path.join("cgroup.procs"))?;
-        for process in processes.lines().filter_map(|line| line.parse().ok()) {
-            // One that has ended since then needs no signal.
-            // SAFETY: kill takes no pointers.
-            unsafe { libc::kill(process, signal) };
+    }
+
+    /// Stops every process in it, or lets them go on.
+    pub fn freeze(&self, freeze: bool) -> io::Result<()> {
+        match self {
+            Self::Unified(group) => group.freeze(freeze),
+            Self::Legacy(group) => group.freeze(freeze),
         }
-        Ok(())
     }
 
     /// Whether the kernel has killed one of its processes for want of memory since this was asked before.
     pub fn has_run_out_of_memory(&mut self) -> bool {
-        let kills = value(&self.path.join("memory.events"))
-            // Without the memory controller, those of the whole guest.
-            .or_else(|| value(Path::new("/proc/vmstat")))
-            .unwrap_or(0);
-        let more = kills > self.oom_kills;
-        self.oom_kills = kills;
-        more
-    }
-
-    /// Removes it; it has to be empty.
-    pub fn remove(&self) {
-        match fs::remove_dir(&self.path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                crate::console::warn("a control group could not be removed", &e);
-            }
-            _ => {}
+        match self {
+            Self::Unified(group) => group.has_run_out_of_memory(),
+            Self::Legacy(group) => group.has_run_out_of_memory(),
         }
     }
+
+    /// What the kernel tells of it.
+    pub fn observe(&self, what: Observed) -> Vec<(String, String)> {
+        let mut files = Files::default();
+        match (what, self) {
+            (Observed::Usage, Self::Unified(group)) => observe::usage(&mut files, group.path()),
+            (Observed::Usage, Self::Legacy(group)) => group.usage(&mut files),
+            (Observed::Processes, Self::Unified(group)) => {
+                observe::processes(&mut files, &group.path().join("cgroup.procs"));
+            }
+            (Observed::Processes, Self::Legacy(group)) => {
+                observe::processes(&mut files, &group.processes());
+            }
+        }
+        files.list()
+    }
+
+    /// Removes it; its processes have to be on their way out.
+    pub fn remove(&self) {
+        let removed = remove_patiently(|| match self {
+            Self::Unified(group) => group.remove(),
+            Self::Legacy(group) => group.remove(),
+        });
+        if let Err(e) = removed {
+            crate::console::warn("a control group could not be removed", &e);
+        }
+        match self {
+            Self::Unified(group) => remove_above(group.path()),
+            Self::Legacy(group) => group.folders().iter().for_each(|path| remove_above(path)),
+        }
+    }
+}
+
+/// Ends whatever is left in a group that somebody has left behind, and removes it.
+pub fn clean_up(path: &Path) -> io::Result<()> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let hierarchies = match is_unified() {
+        true => vec![PathBuf::from(HIERARCHY)],
+        false => hierarchies::folders()?,
+    };
+    let folders: Vec<_> = hierarchies.iter().map(|folder| folder.join(path)).collect();
+    for folder in &folders {
+        // What stands still can't end.
+        for (file, value) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+            let _ = set(&folder.join(file), value);
+        }
+    }
+    for folder in &folders {
+        remove_patiently(|| {
+            // There may be none left, nor any group.
+            let _ = signal_all(&folder.join("cgroup.procs"), libc::SIGKILL);
+            fs::remove_dir(folder)
+        })?;
+        remove_above(folder);
+    }
+    Ok(())
+}
+
+/// Whether the machine has the one hierarchy of version 2.
+pub fn is_unified() -> bool {
+    Path::new(HIERARCHY).join("cgroup.procs").exists()
+}
+
+/// The kernel counts an ended process among a group's for a moment longer.
+fn remove_patiently(mut remove: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let begin = std::time::Instant::now();
+    loop {
+        match remove() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::ResourceBusy && begin.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Removes the group above one that is gone, unless others are in it.
+fn remove_above(folder: &Path) {
+    if let Some(above) = folder.parent() {
+        let _ = fs::remove_dir(above);
+    }
+}
+
+/// Makes a group and those above it, of which somebody else may remove an empty one meanwhile.
+fn make_all(folder: &Path, make: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    const TRIES: usize = 100;
+    for _ in 0..TRIES {
+        match make() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    fs::create_dir(folder)
+}
+
+fn signal_all(processes: &Path, signal: i32) -> io::Result<()> {
+    let processes = fs::read_to_string(processes)?;
+    // 0 is one that is in no namespace of ours, and to kill the own group.
+    let ids = processes.lines().filter_map(|line| line.parse().ok());
+    for process in ids.filter(|id| *id > 0) {
+        // One that has ended since then needs no signal.
+        // SAFETY: kill takes no pointers.
+        unsafe { libc::kill(process, signal) };
+    }
+    Ok(())
 }
 
 /// Writes to a file of the hierarchy without trying to make it, which the kernel would forbid instead of saying that it is missing.
 fn set(file: &Path, value: &str) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).open(file)?;
     io::Write::write_all(&mut file, value.as_bytes())
-}
-
-fn value(file: &Path) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines()
-        .find_map(|line| line.strip_prefix("oom_kill "))
-        .and_then(|number| number.trim().parse().ok())
-}
-
-/// Lets the groups above `path` pass on every controller there is.
-fn enable_controllers(path: &Path) -> io::Result<()> {
-    let available = fs::read_to_string(Path::new(HIERARCHY).join("cgroup.controllers"))?;
-    let wanted: Vec<String> = ["cpu", "cpuset", "io", "memory", "pids"]
-        .into_iter()
-        .filter(|name| {
-            available
-                .split_whitespace()
-                .any(|controller| controller == *name)
-        })
-        .map(|name| format!("+{name}"))
-        .collect();
-    let mut above: Vec<&Path> = path
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| folder.starts_with(HIERARCHY))
-        .collect();
-    above.reverse();
-    for folder in above {
-        fs::create_dir_all(folder)?;
-        if !wanted.is_empty() {
-            set(&folder.join("cgroup.subtree_control"), &wanted.join(" "))?;
-        }
-    }
-    Ok(())
-}
-
-/// The files of version 2 and their values for limits that the specification gives in terms of version 1.
-fn limits(resources: &Resources) -> Vec<(String, String)> {
-    let mut list = Vec::new();
-    let mut add = |file: &str, value: String| list.push((file.to_owned(), value));
-    let amount = |value: i64| {
-        if value < 0 {
-            "max".to_owned()
-        } else {
-            value.to_string()
-        }
-    };
-    if let Some(memory) = &resources.memory {
-        if let Some(limit) = memory.limit {
-            add("memory.max", amount(limit));
-        }
-        // The specification counts memory in; version 2 does not.
-        match (memory.swap, memory.limit) {
-            (Some(swap), Some(limit)) if swap >= 0 && limit >= 0 => {
-                add("memory.swap.max", (swap - limit).max(0).to_string())
-            }
-            (Some(-1), _) => add("memory.swap.max", "max".into()),
-            _ => {}
-        }
-        if let Some(reservation) = memory.reservation {
-            add("memory.low", amount(reservation));
-        }
-    }
-    if let Some(cpu) = &resources.cpu {
-        if cpu.quota.is_some() || cpu.period.is_some() {
-            let quota = cpu
-                .quota
-                .filter(|quota| *quota > 0)
-                .map_or("max".to_owned(), |quota| quota.to_string());
-            add(
-                "cpu.max",
-                format!("{quota} {}", cpu.period.unwrap_or(100_000)),
-            );
-        }
-        if let Some(shares) = cpu.shares.filter(|shares| *shares > 0) {
-            // 2 to 262144 becomes 1 to 10000.
-            add(
-                "cpu.weight",
-                (1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142).to_string(),
-            );
-        }
-        if let Some(cpus) = cpu.cpus.as_ref().filter(|text| !text.is_empty()) {
-            add("cpuset.cpus", cpus.clone());
-        }
-        if let Some(nodes) = cpu.mems.as_ref().filter(|text| !text.is_empty()) {
-            add("cpuset.mems", nodes.clone());
-        }
-    }
-    if let Some(limit) = resources
-        .pids
-        .as_ref()
-        .and_then(|pids| pids.limit)
-        .filter(|limit| *limit != 0)
-    {
-        add("pids.max", amount(limit));
-    }
-    for (file, value) in resources
-        .unified
-        .iter()
-        .filter(|(file, _)| !file.contains('/'))
-    {
-        add(file, value.clone());
-    }
-    list
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn limits_are_translated_to_version_2() {
-        let resources = serde_json::json!({
-            "memory": {"limit": 1000, "swap": 1500}, "cpu": {"quota": 150_000, "period": 100_000, "shares": 1024},
-            "pids": {"limit": -1}, "unified": {"memory.high": "900", "../x": "1"},
-        });
-        let mut list = limits(&serde_json::from_value(resources).expect("resources"));
-        list.sort();
-        let text: Vec<String> = list
-            .iter()
-            .map(|(file, value)| format!("{file}={value}"))
-            .collect();
-        let expected = [
-            "cpu.max=150000 100000",
-            "cpu.weight=39",
-            "memory.high=900",
-            "memory.max=1000",
-            "memory.swap.max=500",
-            "pids.max=max",
-        ];
-        assert_eq!(text, expected);
-    }
 }

@@ -147,6 +147,11 @@ impl Connection {
         self.socket.want_write(false)
     }
 
+    /// Whether nothing waits to be sent.
+    pub fn is_sent(&self) -> bool {
+        self.output.is_empty()
+    }
+
     /// Whether this connection only waits for its last bytes to be sent.
     pub fn is_closing(&self) -> bool {
         self.closing
@@ -159,8 +164,7 @@ impl Connection {
 
     /// Whether it is time to close.
     pub fn is_done(&self) -> bool {
-        let sent = self.output.is_empty();
-        sent && (self.closing || (self.ended && self.stream.is_none()))
+        self.is_sent() && (self.closing || (self.ended && self.stream.is_none()))
     }
 
     /// Waits until all is sent and the host has closed its end; a few tenths of a second at most.

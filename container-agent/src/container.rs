@@ -1,97 +1,162 @@
 //! Containers: from a request to a process that waits for its start, and back to nothing.
 
+mod preparation;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rvm_agent_protocol::{
-    CONTAINERS_DIR, CreateOf, ExecOf, ExitStatus, Failure, FailureKind, File,
+    Adopt, ArchiveAction, CONTAINERS_DIR, CreateOf, ExecOf, ExitStatus, Failure, FailureKind, File,
+    Filter, Observed, PrepareOf,
 };
 
+use crate::archive;
 use crate::cgroup::Cgroup;
 use crate::child::Children;
 use crate::inside::Inside;
+use crate::machine::Machine;
+use crate::oci_runtime::OciRuntime;
 use crate::rootfs::{Root, remove_folder};
+use crate::runtime::hold::Held;
+use crate::runtime::pins::Pins;
 use crate::runtime::{self, Waiting};
 use crate::spec::{Process, Spec};
-use crate::stdio::Plan;
+use crate::stdio::{self, Plan};
 use crate::stream::Ends;
-use crate::user;
+use crate::user::Accounts;
+use preparation::{Preparation, apply_user, build, make_files, write_files};
 
-type Create = CreateOf<Spec>;
+type Prepare = PrepareOf<Spec>;
+type Create = CreateOf<Process>;
 type Exec = ExecOf<Process>;
 
-/// The containers of this guest.
-#[derive(Default)]
+/// The containers of this guest, or the one of this sandbox.
 pub struct Containers {
+    machine: Machine,
     list: BTreeMap<String, Container>,
     /// Which container a further process belongs to.
     execs: BTreeMap<i32, String>,
+    /// Which container stands still until a process of the agent's own has ended.
+    frozen: BTreeMap<i32, String>,
 }
 
 struct Container {
     pid: i32,
     stream: u32,
     phase: Phase,
+    folder: PathBuf,
     spec: Spec,
+    filter: Filter,
+    /// Its own files, by the names that [`PrepareOf::files`] gave them.
+    files: Vec<(String, fs::File)>,
+    /// Further groups of its users.
+    groups: Vec<String>,
+    hostname: Option<String>,
     root: Root,
     cgroup: Cgroup,
+    pins: Option<Pins>,
+    runtime: Option<OciRuntime>,
+    /// Its first process was killed, and must not be kept from ending.
+    killed: bool,
 }
 
 enum Phase {
+    Prepared(Box<Preparation>),
+    /// An OCI runtime will make it; its users.
+    Bundled(Box<Accounts>),
+    /// It has, and is to start it.
+    Made,
     Created(Waiting),
+    Held(Held),
     Running,
     Stopped,
 }
 
 impl Containers {
-    /// Makes a container up to the point where its process waits to exec.
-    pub fn create(&mut self, request: Create) -> Result<(i32, Ends), Failure> {
-        let id = request.id.clone();
-        check_name("container id", &id)?;
-        if self.list.contains_key(&id) {
-            return Err(other(format!("the container {id} exists already")));
+    /// None yet.
+    pub fn new(machine: Machine) -> Self {
+        Self {
+            machine,
+            list: BTreeMap::new(),
+            execs: BTreeMap::new(),
+            frozen: BTreeMap::new(),
         }
-        let folder = Path::new(CONTAINERS_DIR).join(&id);
-        fs::create_dir(&folder)
-            .map_err(|e| other(format!("the container's folder could not be made: {e}")))?;
-        let made = write_files(&folder, &request.files)
-            .and_then(|()| Ok(Root::mount(&folder, &request.rootfs)?))
-            .and_then(|root| self.build(request, root));
-        if made.is_err() && !has_mounts(&folder) {
-            remove_folder(&folder);
-        }
-        made
     }
 
-    fn build(&mut self, request: Create, mut root: Root) -> Result<(i32, Ends), Failure> {
-        match make(request, &root) {
-            Ok(Made {
-                id,
-                spec,
-                process,
-                ends,
-                cgroup,
-            }) => {
-                let pid = process.pid();
-                let phase = Phase::Created(process);
-                self.list.insert(
-                    id,
-                    Container {
-                        pid,
-                        stream: 0,
-                        phase,
-                        spec,
-                        root,
-                        cgroup,
-                    },
-                );
+    /// Makes what a container is in, up to the point where its process waits to be told who it is.
+    pub fn prepare(&mut self, request: Prepare) -> Result<(), Failure> {
+        let name = request.name.clone();
+        check_name("container's name", &name)?;
+        if self.list.contains_key(&name) {
+            return Err(other(format!("the container {name} exists already")));
+        }
+        let folder = Path::new(CONTAINERS_DIR).join(&name);
+        fs::create_dir(&folder)
+            .map_err(|e| other(format!("the container's folder could not be made: {e}")))?;
+        let made = make_files(&folder, &request.files).and_then(|files| {
+            let root = Root::mount(&folder, &request.rootfs)?;
+            build(request, &folder, files, root, self.machine)
+        });
+        match made {
+            Ok(container) => {
+                self.list.insert(name, container);
+                Ok(())
+            }
+            Err(failure) => {
+                if !has_mounts(&folder) {
+                    remove_folder(&folder);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Makes a prepared container the one that is asked for, up to the point where its process waits to exec. After a failure it is gone.
+    pub fn create(
+        &mut self,
+        request: Create,
+        children: &mut Children,
+    ) -> Result<(i32, Ends), Failure> {
+        let (name, id) = (request.prepared.clone(), request.id.clone());
+        check_name("container id", &id)?;
+        if id != name && self.list.contains_key(&id) {
+            return Err(other(format!("the container {id} exists already")));
+        }
+        let mut container = self.list.remove(&name).ok_or_else(|| no_container(&name))?;
+        container.groups.clone_from(&request.options.groups);
+        container.hostname.clone_from(&request.hostname);
+        let preparation = match std::mem::replace(&mut container.phase, Phase::Running) {
+            Phase::Prepared(preparation) => preparation,
+            Phase::Bundled(accounts) => {
+                let made = container.create_by_runtime(request, &accounts);
+                if made.is_ok() {
+                    self.list.insert(id, container);
+                } else {
+                    container.remove();
+                }
+                return made;
+            }
+            phase => {
+                container.phase = phase;
+                self.list.insert(name.clone(), container);
+                return Err(not_in_state(&name, "prepared"));
+            }
+        };
+        let created = container
+            .name(request.hostname.as_deref(), request.domainname.as_deref())
+            .and_then(|()| preparation.create(request, &container.files, &container.root.path()));
+        match created {
+            Ok((process, ends)) => {
+                let pid = container.pid;
+                container.phase = Phase::Created(process);
+                self.list.insert(id, container);
                 Ok((pid, ends))
             }
             Err(failure) => {
-                root.unmount();
+                container.end(children);
+                container.remove();
                 Err(failure)
             }
         }
@@ -112,11 +177,53 @@ impl Containers {
             .ok_or_else(|| no_container(id))
     }
 
-    /// Lets a container's process become its command.
+    /// Lets a container's process become its command, and keeps it there.
+    pub fn hold(&mut self, id: &str) -> Result<(), Failure> {
+        let container = self.list.get_mut(id).ok_or_else(|| no_container(id))?;
+        match std::mem::replace(&mut container.phase, Phase::Running) {
+            Phase::Created(process) => {
+                container.phase = Phase::Held(process.hold()?);
+                // What has to be written would be written by every guest that goes on from here.
+                self.machine.sync();
+                Ok(())
+            }
+            phase => {
+                container.phase = phase;
+                Err(not_in_state(id, "waiting to be started"))
+            }
+        }
+    }
+
+    /// Makes a container whose process is held another one.
+    pub fn adopt(&mut self, request: Adopt) -> Result<(), Failure> {
+        check_name("container id", &request.id)?;
+        if request.id != request.held && self.list.contains_key(&request.id) {
+            return Err(other(format!(
+                "the container {} exists already",
+                request.id
+            )));
+        }
+        let mut container = self
+            .list
+            .remove(&request.held)
+            .ok_or_else(|| no_container(&request.held))?;
+        let adopted = container.adopt(&request);
+        let id = if adopted.is_ok() {
+            request.id
+        } else {
+            request.held
+        };
+        self.list.insert(id, container);
+        adopted
+    }
+
+    /// Lets a container's process become its command, or go on if it is held.
     pub fn start(&mut self, id: &str) -> Result<(), Failure> {
         let container = self.list.get_mut(id).ok_or_else(|| no_container(id))?;
         match std::mem::replace(&mut container.phase, Phase::Running) {
             Phase::Created(process) => process.start(),
+            Phase::Held(process) => process.release(),
+            Phase::Made => container.runtime.as_ref().map_or(Ok(()), OciRuntime::start),
             phase => {
                 container.phase = phase;
                 Err(not_in_state(id, "waiting to be started"))
@@ -136,10 +243,37 @@ impl Containers {
         Ok((pid, ends))
     }
 
+    /// What the kernel tells of a container.
+    pub fn observe(&self, id: &str, what: Observed) -> Result<Vec<(String, String)>, Failure> {
+        let container = self.list.get(id).ok_or_else(|| no_container(id))?;
+        Ok(container.cgroup.observe(what))
+    }
+
+    /// Packs, unpacks or looks at a container's files, in a process of its own.
+    pub fn archive(&mut self, id: &str, action: ArchiveAction) -> Result<(i32, Ends), Failure> {
+        let container = self.list.get(id).ok_or_else(|| no_container(id))?;
+        let first = matches!(container.phase, Phase::Running).then_some(container.pid);
+        let stdin = matches!(action, ArchiveAction::Unpack { .. });
+        let (ends, given) = stdio::pipes(stdin, 0).map_err(stream_failure)?;
+        let freezes = matches!(action, ArchiveAction::Layer { freeze: true, .. });
+        if freezes && first.is_some() {
+            container.freeze(true)?;
+        }
+        match archive::start(action, &container.root, first, &given) {
+            Ok(pid) => {
+                if freezes && first.is_some() {
+                    self.frozen.insert(pid, id.to_owned());
+                }
+                Ok((pid, ends))
+            }
+            Err(failure) => container.freeze(false).and(Err(failure)),
+        }
+    }
+
     /// Sends a signal to a container's first process, or to all.
     pub fn signal(&mut self, id: &str, signal: i32, all: bool) -> Result<(), Failure> {
-        let container = self.list.get(id).ok_or_else(|| no_container(id))?;
-        if matches!(container.phase, Phase::Stopped) {
+        let container = self.list.get_mut(id).ok_or_else(|| no_container(id))?;
+        if matches!(container.phase, Phase::Stopped | Phase::Bundled(_)) {
             return Err(not_in_state(id, "running"));
         }
         let result = if all {
@@ -151,6 +285,7 @@ impl Containers {
                 _ => Err(io::Error::last_os_error()),
             }
         };
+        container.killed |= signal == libc::SIGKILL && result.is_ok();
         result.map_err(|e| {
             other(format!(
                 "signal {signal} could not be sent to the container {id}: {e}"
@@ -158,33 +293,71 @@ impl Containers {
         })
     }
 
+    /// Changes a container's limits.
+    pub fn limit(&self, id: &str, limits: BTreeMap<String, String>) -> Result<(), Failure> {
+        let container = self.list.get(id).ok_or_else(|| no_container(id))?;
+        Ok(container.cgroup.set_all(limits)?)
+    }
+
+    /// Stops a container's processes, or lets them go on.
+    pub fn freeze(&self, id: &str, freeze: bool) -> Result<(), Failure> {
+        let container = self.list.get(id).ok_or_else(|| no_container(id))?;
+        match container.phase {
+            Phase::Running if !freeze || !container.killed => container.freeze(freeze),
+            _ if freeze => Err(not_in_state(id, "running")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the files of a container's own another content.
+    pub fn write_files(&self, id: &str, files: &[File]) -> Result<(), Failure> {
+        let container = self.list.get(id).ok_or_else(|| no_container(id))?;
+        write_files(&container.files, files)
+    }
+
+    /// Kills a further process, if it still runs.
+    pub fn kill(&self, id: &str, pid: i32) {
+        if self.execs.get(&pid).is_some_and(|of| of == id) {
+            // SAFETY: as in `signal`.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+    }
+
     /// Ends what is left of a container and forgets it.
     pub fn delete(&mut self, id: &str, children: &mut Children) -> Result<(), Failure> {
         let mut container = self.list.remove(id).ok_or_else(|| no_container(id))?;
         if !matches!(container.phase, Phase::Stopped) {
-            // The end of the first process ends the others of its namespace; the group has those that share the guest's.
-            // SAFETY: as in `signal`.
-            unsafe { libc::kill(container.pid, libc::SIGKILL) };
-            let _ = container.cgroup.signal(libc::SIGKILL);
-            children.wait_for(container.pid);
+            container.end(children);
         }
-        container.remove(id);
+        container.remove();
         Ok(())
     }
 
     /// Ends every container, and unmounts their disks.
     pub fn end_all(&mut self, children: &mut Children) {
+        for container in self.list.values() {
+            // What stands still can't end.
+            let _ = container.cgroup.freeze(false);
+        }
         // SAFETY: kill takes no pointers; for PID 1, all processes are all others.
         unsafe { libc::kill(-1, libc::SIGKILL) };
         children.wait_all();
         for container in self.list.values_mut() {
+            container.pins = None;
             container.root.unmount();
+            container.cgroup.remove();
         }
-        rustix::fs::sync();
+        self.machine.sync();
     }
 
     /// Notes that a child has ended; how, if memory had to do with it.
     pub fn ended(&mut self, pid: i32, status: ExitStatus) -> ExitStatus {
+        if let Some(id) = self.frozen.remove(&pid)
+            && let Some(container) = self.list.get(&id)
+            && let Err(e) = container.cgroup.freeze(false)
+        {
+            crate::console::warn("a container stands still", &e);
+        }
         let container = match self.execs.remove(&pid) {
             Some(id) => self.list.get_mut(&id),
             None => self.list.values_mut().find(|c| c.pid == pid),
@@ -203,62 +376,69 @@ impl Containers {
 }
 
 impl Container {
-    fn remove(&mut self, id: &str) {
-        self.cgroup.remove();
-        if self.root.unmount() {
-            remove_folder(&Path::new(CONTAINERS_DIR).join(id));
+    /// Gives it its names.
+    fn name(&self, host: Option<&str>, domain: Option<&str>) -> Result<(), Failure> {
+        match &self.pins {
+            Some(pins) => pins.set_names(host, domain),
+            None => Ok(()),
         }
     }
-}
 
-struct Made {
-    id: String,
-    spec: Spec,
-    process: Waiting,
-    ends: Ends,
-    cgroup: Cgroup,
-}
+    /// Has the runtime make it.
+    fn create_by_runtime(
+        &mut self,
+        mut request: Create,
+        accounts: &Accounts,
+    ) -> Result<(i32, Ends), Failure> {
+        let Some(runtime) = &self.runtime else {
+            return Err(not_in_state(&request.prepared, "prepared"));
+        };
+        write_files(&self.files, &request.files)?;
+        let process = &mut request.process;
+        apply_user(process, &request.user, &request.options.groups, accounts)?;
+        let (pid, ends) = runtime.create(&request)?;
+        self.pid = pid;
+        self.pins = Some(Pins::of(pid)?);
+        self.phase = Phase::Made;
+        Ok((pid, ends))
+    }
 
-/// Turns a request into a specification of this guest's and makes the container's first process.
-fn make(request: Create, root: &Root) -> Result<Made, Failure> {
-    let Create {
-        id,
-        mut spec,
-        user,
-        stdin,
-        ..
-    } = request;
-    let inside = Inside::open(&root.path())
-        .map_err(|e| other(format!("the root file system cannot be opened: {e}")))?;
-    apply_user(&mut spec.process, &user, &inside)?;
-    let folder = &spec.process.cwd;
-    inside.make_folder(folder).map_err(|e| {
-        other(format!(
-            "the working directory {} could not be made: {e}",
-            folder.display()
-        ))
-    })?;
-    let streams = Plan::new(&spec.process, stdin).map_err(stream_failure)?;
-    let path = spec
-        .linux
-        .cgroups_path
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(&id));
-    let cgroup = Cgroup::make(&path, &spec.linux.resources)?;
-    let made = runtime::create(&spec, &root.path(), cgroup.folder(), &streams.given)
-        .and_then(|process| Ok((process, streams.ends(stdin).map_err(stream_failure)?)));
-    match made {
-        Ok((process, ends)) => Ok(Made {
-            id,
-            spec,
-            process,
-            ends,
-            cgroup,
-        }),
-        Err(failure) => {
-            let _ = cgroup.signal(libc::SIGKILL);
-            cgroup.remove();
-            Err(failure)
+    fn adopt(&mut self, request: &Adopt) -> Result<(), Failure> {
+        let Phase::Held(process) = &self.phase else {
+            return Err(not_in_state(&request.held, "held"));
+        };
+        let (before, now) = (self.hostname.as_deref(), request.hostname.as_deref());
+        process.adopt(&request.random, before, now)?;
+        self.name(now, request.domainname.as_deref())?;
+        write_files(&self.files, &request.files)?;
+        self.hostname.clone_from(&request.hostname);
+        Ok(())
+    }
+
+    fn freeze(&self, freeze: bool) -> Result<(), Failure> {
+        self.cgroup.freeze(freeze).map_err(|e| {
+            other(format!(
+                "the container's processes could not be stopped: {e}"
+            ))
+        })
+    }
+
+    /// Ends its processes.
+    fn end(&self, children: &mut Children) {
+        // The end of the first process ends the others of its namespace; the group has those that share the guest's.
+        if !matches!(self.phase, Phase::Bundled(_)) {
+            // SAFETY: as in `signal`.
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+            let _ = self.cgroup.signal(libc::SIGKILL);
+            children.wait_for(self.pid);
+        }
+    }
+
+    fn remove(&mut self) {
+        self.pins = None;
+        self.cgroup.remove();
+        if self.root.unmount() {
+            remove_folder(&self.folder);
         }
     }
 }
@@ -274,12 +454,17 @@ fn add_process(request: Exec, container: &Container) -> Result<(i32, Ends), Fail
     let root = PathBuf::from(format!("/proc/{}/root", container.pid));
     let inside = Inside::open(&root)
         .map_err(|e| other(format!("the container's root cannot be opened: {e}")))?;
-    apply_user(&mut process, &user, &inside)?;
+    let groups = &container.groups;
+    apply_user(&mut process, &user, groups, &Accounts::read(&inside))?;
+    if let Some(runtime) = &container.runtime {
+        return runtime.exec(&process, stdin);
+    }
     let streams = Plan::new(&process, stdin).map_err(stream_failure)?;
-    let cgroup = container.cgroup.folder();
+    let cgroup = container.cgroup.entry();
     let waiting = runtime::join(
         &process,
         &container.spec,
+        &container.filter,
         container.pid,
         cgroup,
         &streams.given,
@@ -288,57 +473,6 @@ fn add_process(request: Exec, container: &Container) -> Result<(i32, Ends), Fail
     let ends = streams.ends(stdin).map_err(stream_failure)?;
     waiting.start()?;
     Ok((pid, ends))
-}
-
-/// Sets what depends on the image's users: numbers, groups and the home folder.
-fn apply_user(process: &mut Process, text: &str, inside: &Inside) -> Result<(), Failure> {
-    let given = &mut process.user;
-    let numbers = format!("{}:{}", given.uid, given.gid);
-    // Without a text, the numbers of the specification count; of both being 0 it is as if nothing was said.
-    let text = if text.is_empty() && numbers != "0:0" {
-        numbers.as_str()
-    } else {
-        text
-    };
-    let user = user::resolve(
-        text,
-        &inside.text("/etc/passwd"),
-        &inside.text("/etc/group"),
-    )?;
-    let mut groups = user.groups;
-    groups.extend(
-        given
-            .additional_gids
-            .iter()
-            .filter(|gid| !groups.contains(gid))
-            .collect::<Vec<_>>(),
-    );
-    given.uid = user.uid;
-    given.gid = user.gid;
-    given.additional_gids = groups;
-    if process.variable("HOME").is_none_or(str::is_empty) {
-        process
-            .env
-            .retain(|assignment| !assignment.starts_with("HOME="));
-        process.env.push(format!("HOME={}", user.home));
-    }
-    Ok(())
-}
-
-fn write_files(folder: &Path, files: &[File]) -> Result<(), Failure> {
-    for file in files {
-        check_name("file name", &file.name)?;
-        let mut options = fs::OpenOptions::new();
-        options
-            .write(true)
-            .create_new(true)
-            .mode(file.mode & 0o7777);
-        options
-            .open(folder.join(&file.name))
-            .and_then(|mut to| io::Write::write_all(&mut to, file.content.as_bytes()))
-            .map_err(|e| other(format!("the file {} could not be written: {e}", file.name)))?;
-    }
-    Ok(())
 }
 
 /// Ids and file names become one component of a path.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::mem;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
@@ -11,7 +11,16 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 use rvm_agent_protocol::{CONTAINERS_DIR, Failure, FailureKind};
 
+use crate::machine::Machine;
 use crate::network;
+
+/// Parameters that let an idle guest rest: looking for memory to put together twice a second, and asking after neighbours that nobody has
+/// named every five (in milliseconds).
+const RESTFUL: [(&str, &str); 3] = [
+    ("vm.compaction_proactiveness", "0"),
+    ("net.ipv4.neigh.default.interval_probe_time_ms", "3600000"),
+    ("net.ipv6.neigh.default.interval_probe_time_ms", "3600000"),
+];
 
 /// Why the guest could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -55,16 +64,19 @@ impl From<Error> for Failure {
 pub struct Guest {
     mounted: bool,
     network: network::State,
-    borrowed: bool,
+    /// `/dev/random`.
+    random: Option<OwnedFd>,
+    machine: Machine,
 }
 
 impl Guest {
-    /// A guest with nothing set up. On a `borrowed` machine, under test, nothing of it is changed.
-    pub fn new(borrowed: bool) -> Self {
+    /// A guest with nothing set up. Of a machine that is not the agent's own nothing is changed.
+    pub fn new(machine: Machine) -> Self {
         Self {
             mounted: false,
             network: network::State::default(),
-            borrowed,
+            random: None,
+            machine,
         }
     }
 
@@ -73,7 +85,7 @@ impl Guest {
         if self.mounted {
             return Ok(());
         }
-        if !self.borrowed {
+        if self.machine == Machine::Own {
             own_root().map_err(|e| Error::Root(e.into()))?;
             let safe = MountFlags::NOSUID | MountFlags::NOEXEC;
             for (kind, target, flags) in [
@@ -86,21 +98,38 @@ impl Guest {
             }
         }
         fs::create_dir_all(CONTAINERS_DIR).map_err(Error::Containers)?;
+        if self.machine == Machine::Own {
+            for (name, value) in RESTFUL {
+                // A kernel that does not do it has no switch.
+                let _ = set_parameter(name, value);
+            }
+            self.random = Some(open_random().map_err(Error::Entropy)?);
+        }
         self.mounted = true;
         Ok(())
+    }
+
+    /// Brings up what of the network is the same in every guest.
+    pub fn bring_network_up(&mut self, ethernet: bool) -> Result<(), Error> {
+        if self.machine == Machine::Borrowed {
+            return Ok(());
+        }
+        Ok(self.network.bring_up(ethernet)?)
     }
 
     /// Makes the guest what the host says it is.
     pub fn configure(&mut self, guest: &rvm_agent_protocol::Guest) -> Result<(), Error> {
         self.prepare()?;
-        if self.borrowed {
+        if self.machine == Machine::Borrowed {
             return Ok(());
         }
-        set_clock(guest.time_ns).map_err(|e| Error::Clock(e.into()))?;
-        if !guest.entropy.is_empty() {
-            reseed(&guest.entropy).map_err(Error::Entropy)?;
+        if self.machine == Machine::Own {
+            set_clock(guest.time_ns).map_err(|e| Error::Clock(e.into()))?;
         }
-        if !guest.hostname.is_empty() {
+        if let (false, Some(random)) = (guest.entropy.is_empty(), &self.random) {
+            reseed(random, &guest.entropy).map_err(Error::Entropy)?;
+        }
+        if self.machine == Machine::Own && !guest.hostname.is_empty() {
             rustix::system::sethostname(guest.hostname.as_bytes())
                 .map_err(|e| Error::Hostname(e.into()))?;
         }
@@ -147,15 +176,15 @@ fn set_clock(time_ns: u64) -> Result<(), Errno> {
     rustix::time::clock_settime(rustix::time::ClockId::Realtime, time)
 }
 
+fn open_random() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/dev/random", flags, Mode::empty())?)
+}
+
 /// Mixes `bytes` into the kernel's entropy, counts them as entropy, and has the generator take new keys from it.
-fn reseed(bytes: &[u8]) -> io::Result<()> {
+fn reseed(random: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
     const RNDADDENTROPY: libc::c_ulong = 0x4008_5203;
     const RNDRESEEDCRNG: libc::c_ulong = 0x5207;
-    let random = rustix::fs::open(
-        "/dev/random",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
     // struct rand_pool_info: the entropy in bits, the length in bytes, the bytes.
     let mut pool = Vec::with_capacity(2 * mem::size_of::<i32>() + bytes.len());
     pool.extend_from_slice(&(bytes.len() as i32 * 8).to_ne_bytes());

@@ -1,4 +1,4 @@
-//! The guest's PID 1: becomes ready, then serves the host.
+//! The first process of a guest, or of a sandbox on the host: becomes ready, then serves the host.
 //!
 //! It is started by the kernel in an initramfs that holds nothing else. Every system call here is paid at every cold start,
 //! so the host is told as soon as it can connect; file systems, network and the rest follow when they are asked for.
@@ -6,6 +6,7 @@
 
 #![cfg_attr(not(test), no_main)]
 
+mod archive;
 mod cgroup;
 mod child;
 mod connection;
@@ -13,11 +14,18 @@ mod console;
 mod container;
 mod device_rules;
 mod guest;
+mod guest_devices;
 mod inside;
+mod loop_device;
+mod machine;
+mod netlink;
 mod network;
+mod observe;
+mod oci_runtime;
 mod poll;
 mod rootfs;
 mod runtime;
+mod sandbox;
 mod server;
 mod shutdown;
 mod spec;
@@ -27,38 +35,93 @@ mod transport;
 mod user;
 
 use std::io;
+use std::os::fd::RawFd;
+use std::path::Path;
 
-use shutdown::Power;
+use machine::Machine;
 use transport::Transport;
 
 /// Called by the C start-up code.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, allow(dead_code))]
 pub extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
-    let (transport, power) = match test_socket() {
-        Some(path) => (Transport::Unix(path.into()), Power::Exit),
-        None => (Transport::Vsock, Power::Register),
+    let shares_root = std::env::args().any(|argument| argument == sandbox::SHARED_ROOT);
+    let (transport, machine) = match Mode::of_arguments() {
+        Mode::Guest => (Transport::Vsock, Machine::Own),
+        Mode::Sandbox(socket) => (Transport::Inherited(socket), Machine::Host),
+        Mode::Test(path) => (Transport::Unix(path.into()), Machine::Borrowed),
+        Mode::CleanUp(group) => return clean_up(&group),
+        Mode::Nothing => {
+            console::say(
+                "started by rvm, as the first process of a guest or a sandbox; there is nothing to do for it here",
+            );
+            return 2;
+        }
     };
-    shutdown::power_off_on_panic(power);
-    if let Err(e) = serve(&transport, power) {
+    shutdown::power_off_on_panic(machine);
+    let entered = match machine {
+        Machine::Host => sandbox::enter(shares_root),
+        _ => Ok(()),
+    };
+    if let Err(e) = entered {
+        transport.refuse(&console::chain(&e));
+        machine.off()
+    }
+    if let Err(e) = serve(transport, machine) {
         console::warn("the agent has to end", &e);
     }
-    power.off()
+    machine.off()
 }
 
-fn serve(transport: &Transport, power: Power) -> io::Result<()> {
+fn serve(transport: Transport, machine: Machine) -> io::Result<()> {
     let listener = transport.listen()?;
     let first = transport.announce().unwrap_or_else(|e| {
         // It can still connect.
         console::warn("the host does not wait for the agent", &e);
         None
     });
-    server::Server::new(listener, first, child::Children::new()?, power)?.run()
+    let children = child::Children::new()?;
+    server::Server::new(listener, first, children, machine, transport)?.run()
 }
 
-/// The argument that puts the agent behind a Unix socket, on a machine that is not its own.
-fn test_socket() -> Option<String> {
-    let mut arguments = std::env::args().skip(1);
-    arguments.find(|argument| argument == "--listen-unix")?;
-    arguments.next()
+fn clean_up(group: &str) -> libc::c_int {
+    let cleaned = sandbox::enter(false)
+        .map_err(io::Error::other)
+        .and_then(|()| cgroup::clean_up(Path::new(group)));
+    match cleaned {
+        Ok(()) => 0,
+        Err(e) => {
+            console::warn("a control group could not be removed", &e);
+            1
+        }
+    }
+}
+
+/// What the agent is started as.
+enum Mode {
+    /// A guest's first process.
+    Guest,
+    /// In a sandbox on a host, with a socket that is inherited.
+    Sandbox(RawFd),
+    /// On a machine that is not its own, behind a Unix socket.
+    Test(String),
+    /// To remove a control group, and nothing else.
+    CleanUp(String),
+    /// By mistake: a guest's agent switches the machine off in the end.
+    Nothing,
+}
+
+impl Mode {
+    fn of_arguments() -> Self {
+        let mut arguments = std::env::args().skip(1);
+        match (arguments.next().as_deref(), arguments.next()) {
+            (Some("--listen-unix"), Some(path)) => Self::Test(path),
+            (Some(sandbox::CLEAN_UP), Some(group)) => Self::CleanUp(group),
+            (Some(sandbox::ARGUMENT), Some(socket)) => {
+                socket.parse().map_or(Self::Nothing, Self::Sandbox)
+            }
+            _ if std::process::id() == 1 => Self::Guest,
+            _ => Self::Nothing,
+        }
+    }
 }

@@ -1,12 +1,16 @@
-//! The guest's network: loopback and one Ethernet interface, through the ioctls of netdevice(7).
+//! The guest's network: loopback and one Ethernet interface, by ioctls of netdevice(7) and messages of rtnetlink(7).
 
 use std::io;
 use std::mem;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rvm_agent_protocol::Network;
+
+use crate::netlink::{self, Messages};
+
+const LOOPBACK: &str = "lo";
+const ETHERNET: &str = "eth0";
 
 /// Why the network could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -23,13 +27,21 @@ pub enum Error {
 #[derive(Default)]
 pub struct State {
     loopback: bool,
+    ethernet: Option<Ethernet>,
+}
+
+/// An interface that is up.
+struct Ethernet {
+    index: u32,
+    socket: OwnedFd,
     network: Option<Network>,
 }
 
 impl State {
-    /// Sets the network up as `wanted`; what is so already stays as it is.
-    pub fn apply(&mut self, wanted: Option<&Network>) -> Result<(), Error> {
-        if self.loopback && self.network.as_ref() == wanted {
+    /// Brings loopback up, and with `ethernet` the other interface, without an address: all that is the same in every guest.
+    pub fn bring_up(&mut self, ethernet: bool) -> Result<(), Error> {
+        let ethernet = ethernet && self.ethernet.is_none();
+        if self.loopback && !ethernet {
             return Ok(());
         }
         let socket = rustix::net::socket_with(
@@ -41,104 +53,78 @@ impl State {
         .map_err(|e| Error::Step("a socket", "the network", e.into()))?;
         if !self.loopback {
             // The kernel gives loopback its address when it comes up.
-            Interface {
-                socket: &socket,
-                name: "lo",
-            }
-            .set_up(true)?;
+            set_up(&socket, LOOPBACK)?;
             self.loopback = true;
         }
-        let ethernet = Interface {
-            socket: &socket,
-            name: "eth0",
+        if ethernet {
+            let parameter = format!("net.ipv6.conf.{ETHERNET}.disable_ipv6");
+            // As Docker does where a network has no IPv6. A kernel without it needs no switch.
+            let _ = crate::guest::set_parameter(&parameter, "1");
+            set_up(&socket, ETHERNET)?;
+            self.ethernet = Some(Ethernet {
+                index: index(&socket, ETHERNET)?,
+                socket: netlink::open().map_err(|e| Error::Step("a socket", "the network", e))?,
+                network: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives the interface its addresses; what is so already stays as it is.
+    pub fn apply(&mut self, wanted: Option<&Network>) -> Result<(), Error> {
+        self.bring_up(wanted.is_some())?;
+        let (Some(ethernet), Some(wanted)) = (&mut self.ethernet, wanted) else {
+            return Ok(());
         };
-        if self.network.take().is_some() {
-            // Takes the old routes along.
-            ethernet.set_up(false)?;
+        if ethernet.network.as_ref() == Some(wanted) {
+            return Ok(());
         }
-        if let Some(network) = wanted {
-            ethernet.configure(network)?;
+        if wanted.prefix > 32 {
+            return Err(Error::Prefix(wanted.prefix));
         }
-        self.network = wanted.cloned();
+        let mut messages = Messages::default();
+        if let Some(old) = ethernet.network.take() {
+            // Takes its routes along.
+            messages.remove_address(ethernet.index, &old);
+        }
+        messages.set_link(ethernet.index, wanted);
+        messages.add_address(ethernet.index, wanted);
+        messages.add_default_route(ethernet.index, wanted);
+        messages
+            .send(&ethernet.socket)
+            .map_err(|e| Error::Step("the addresses", ETHERNET, e))?;
+        ethernet.network = Some(wanted.clone());
         Ok(())
     }
 }
 
-struct Interface<'a> {
-    socket: &'a OwnedFd,
-    name: &'static str,
+fn set_up(socket: &OwnedFd, name: &'static str) -> Result<(), Error> {
+    let mut request = request(name);
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as i16;
+    ioctl(socket, libc::SIOCSIFFLAGS, &mut request).map_err(|e| Error::Step("the state", name, e))
 }
 
-impl Interface<'_> {
-    fn configure(&self, network: &Network) -> Result<(), Error> {
-        let mask = match network.prefix {
-            0 => 0,
-            prefix @ 1..=32 => u32::MAX << (32 - prefix),
-            prefix => return Err(Error::Prefix(prefix)),
-        };
-        self.request("the packet size", libc::SIOCSIFMTU, |r| {
-            r.ifr_ifru.ifru_mtu = network.mtu as i32
-        })?;
-        self.request("the address", libc::SIOCSIFADDR, |r| {
-            r.ifr_ifru.ifru_addr = socket_address(network.address)
-        })?;
-        self.request("the mask", libc::SIOCSIFNETMASK, |r| {
-            r.ifr_ifru.ifru_netmask = socket_address(mask.into())
-        })?;
-        self.set_up(true)?;
-        // SAFETY: rtentry is plain integers, addresses and a pointer that may be null.
-        let mut route: libc::rtentry = unsafe { mem::zeroed() };
-        route.rt_dst = socket_address(Ipv4Addr::UNSPECIFIED);
-        route.rt_genmask = socket_address(Ipv4Addr::UNSPECIFIED);
-        route.rt_gateway = socket_address(network.gateway);
-        route.rt_flags = libc::RTF_UP | libc::RTF_GATEWAY;
-        self.ioctl("the default route", libc::SIOCADDRT, &mut route)
-    }
-
-    fn set_up(&self, up: bool) -> Result<(), Error> {
-        let flags = if up { libc::IFF_UP as i16 } else { 0 };
-        self.request("the state", libc::SIOCSIFFLAGS, |r| {
-            r.ifr_ifru.ifru_flags = flags
-        })
-    }
-
-    fn request(
-        &self,
-        what: &'static str,
-        call: libc::c_ulong,
-        fill: impl FnOnce(&mut libc::ifreq),
-    ) -> Result<(), Error> {
-        // SAFETY: ifreq is a name and a union of plain data.
-        let mut request: libc::ifreq = unsafe { mem::zeroed() };
-        for (to, from) in request.ifr_name.iter_mut().zip(self.name.bytes()) {
-            *to = from as libc::c_char;
-        }
-        fill(&mut request);
-        self.ioctl(what, call, &mut request)
-    }
-
-    fn ioctl<T>(
-        &self,
-        what: &'static str,
-        call: libc::c_ulong,
-        argument: &mut T,
-    ) -> Result<(), Error> {
-        // SAFETY: every call above passes the structure that its request takes, alive and zero-terminated.
-        if unsafe { libc::ioctl(self.socket.as_raw_fd(), call, &raw mut *argument) } < 0 {
-            return Err(Error::Step(what, self.name, io::Error::last_os_error()));
-        }
-        Ok(())
-    }
+fn index(socket: &OwnedFd, name: &'static str) -> Result<u32, Error> {
+    let mut request = request(name);
+    ioctl(socket, libc::SIOCGIFINDEX, &mut request)
+        .map_err(|e| Error::Step("the index", name, e))?;
+    // SAFETY: the kernel has written the index.
+    Ok(unsafe { request.ifr_ifru.ifru_ifindex } as u32)
 }
 
-fn socket_address(address: Ipv4Addr) -> libc::sockaddr {
-    let mut data = [0; 14];
-    // A sockaddr_in behind its family: the port, the address, padding.
-    for (to, from) in data[2..6].iter_mut().zip(address.octets()) {
+fn request(name: &str) -> libc::ifreq {
+    // SAFETY: ifreq is a name and a union of plain data.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }
-    libc::sockaddr {
-        sa_family: libc::AF_INET as libc::sa_family_t,
-        sa_data: data,
+    request
+}
+
+fn ioctl(socket: &OwnedFd, call: libc::c_ulong, request: &mut libc::ifreq) -> io::Result<()> {
+    // SAFETY: both calls above take an ifreq, which is alive and has a zero-terminated name.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut *request) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }

@@ -10,6 +10,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rvm_agent_protocol::{Failure, FailureKind, Rootfs, Writable};
 
+use crate::loop_device;
+
 /// Why a root file system could not be mounted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -68,6 +70,35 @@ impl Root {
         self.folder.join(ROOTFS)
     }
 
+    /// Where the files are that differ from the image's.
+    pub fn upper(&self) -> PathBuf {
+        self.folder.join(WRITABLE).join("upper")
+    }
+
+    /// Mounts the layers alone, for a process with mounts of its own; where.
+    pub fn mount_base(&self) -> Result<PathBuf, Errno> {
+        let layers: Vec<_> = self
+            .mounted
+            .iter()
+            .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
+            .cloned()
+            .collect();
+        if let [only] = layers.as_slice() {
+            return Ok(self.folder.join(only));
+        }
+        rustix::process::chdir(&self.folder)?;
+        let options = format!("lowerdir={}\0", layers.join(":"));
+        let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
+        mount(
+            "overlay",
+            ROOTFS,
+            "overlay",
+            MountFlags::RDONLY,
+            Some(options),
+        )?;
+        Ok(self.path())
+    }
+
     /// Unmounts everything; whether nothing is left.
     pub fn unmount(&mut self) -> bool {
         while let Some(name) = self.mounted.last() {
@@ -89,7 +120,7 @@ impl Root {
         for (index, device) in rootfs.layers.iter().enumerate() {
             let name = index.to_string();
             make_folder(&name)?;
-            mount_layer(device, &name).map_err(|e| Error::Layer(device.clone(), e.into()))?;
+            mount_layer(device, &name).map_err(|e| Error::Layer(device.clone(), e))?;
             let separator = if index == 0 { "" } else { ":" };
             // Writing to a string cannot fail.
             let _ = write!(options, "{separator}{name}");
@@ -117,16 +148,18 @@ impl Root {
     }
 }
 
-fn mount_layer(device: &str, target: &str) -> Result<(), Errno> {
+fn mount_layer(device: &str, target: &str) -> io::Result<()> {
+    let device = loop_device::of(device, true)?;
+    let device = device.path();
     let try_mount = |options| mount(device, target, "erofs", MountFlags::RDONLY, options);
     if device.starts_with("/dev/pmem") {
         // Its pages are the host's page cache: map them instead of reading them.
         match try_mount(Some(c"dax=always")) {
             Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
-            result => return result,
+            result => return Ok(result?),
         }
     }
-    try_mount(None)
+    Ok(try_mount(None)?)
 }
 
 fn mount_writable(writable: &Writable) -> Result<(), Error> {
@@ -147,14 +180,19 @@ fn mount_writable(writable: &Writable) -> Result<(), Error> {
             )
             .map_err(|e| Error::Writable("memory".into(), e.into()))
         }
-        Writable::Disk { device } => mount(
-            device.as_str(),
-            WRITABLE,
-            "ext4",
-            MountFlags::NOATIME,
-            None::<&std::ffi::CStr>,
-        )
-        .map_err(|e| Error::Writable(device.clone(), e.into())),
+        Writable::Disk { device } => loop_device::of(device, false)
+            .and_then(|disk| {
+                let path = disk.path();
+                let flags = MountFlags::NOATIME;
+                Ok(mount(
+                    path,
+                    WRITABLE,
+                    "ext4",
+                    flags,
+                    None::<&std::ffi::CStr>,
+                )?)
+            })
+            .map_err(|e| Error::Writable(device.clone(), e)),
     }
 }
 

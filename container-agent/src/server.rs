@@ -5,16 +5,17 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use rustix::net::{SocketFlags, accept_with};
 use rvm_agent_protocol::{Failure, FailureKind, Kind, RequestOf, Response, WindowSize, frame};
 
 use crate::child::{self, Children};
 use crate::connection::Connection;
 use crate::container::Containers;
+use crate::machine::Machine;
 use crate::poll::{Event, Poll, Role, Watched};
 use crate::spec::{Process, Spec};
 use crate::stream::{Origin, Stream};
-use crate::{console, guest, shutdown};
+use crate::transport::Transport;
+use crate::{console, guest};
 
 type Request = RequestOf<Spec, Process>;
 
@@ -33,7 +34,8 @@ pub struct Server {
     running: BTreeMap<i32, u32>,
     containers: Containers,
     guest: guest::Guest,
-    power: shutdown::Power,
+    machine: Machine,
+    transport: Transport,
 }
 
 impl Server {
@@ -42,7 +44,8 @@ impl Server {
         listener: OwnedFd,
         first: Option<OwnedFd>,
         children: child::Children,
-        power: shutdown::Power,
+        machine: Machine,
+        transport: Transport,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = Watched::new(&poll, listener, LISTENER, Role::Listener);
@@ -57,9 +60,10 @@ impl Server {
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             running: BTreeMap::new(),
-            containers: Containers::default(),
-            guest: guest::Guest::new(power == shutdown::Power::Exit),
-            power,
+            containers: Containers::new(machine),
+            guest: guest::Guest::new(machine),
+            machine,
+            transport,
         };
         if let Some(socket) = first {
             server.connect(socket)?;
@@ -85,8 +89,10 @@ impl Server {
 
     fn handle(&mut self, Event { id, role }: Event) {
         match role {
-            Role::Listener => match accept_with(&self.listener, SocketFlags::CLOEXEC) {
-                Ok(socket) => {
+            Role::Listener => match self.transport.accept(&self.listener) {
+                // The host has let go of its sandbox.
+                Ok(None) => self.machine.off(),
+                Ok(Some(socket)) => {
                     if let Err(e) = self.connect(socket) {
                         console::warn("a connection could not be watched", &e);
                     }
@@ -140,7 +146,14 @@ impl Server {
 
     /// Serves the frames that a connection has received, as far as they can be served now.
     fn serve(&mut self, id: u32) {
-        if let Err(e) = self.serve_frames(id) {
+        // Requests that come together are answered together.
+        let served = self
+            .serve_frames(id)
+            .and_then(|()| match self.connections.get_mut(&id) {
+                Some(connection) => Ok(connection.flush()?),
+                None => Ok(()),
+            });
+        if let Err(e) = served {
             self.disconnect(id, &e);
         } else if self.connections.get(&id).is_some_and(Connection::is_done) {
             self.connections.remove(&id);
@@ -183,7 +196,6 @@ impl Server {
     fn respond(&mut self, id: u32, response: &Response) -> Result<(), frame::Error> {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.push(Kind::Response, &serde_json::to_vec(response)?)?;
-            connection.flush()?;
         }
         Ok(())
     }
@@ -196,13 +208,19 @@ impl Server {
     fn try_answer(&mut self, connection: u32, request: Request) -> Result<Response, Failure> {
         match request {
             Request::Configure(guest) => self.guest.configure(&guest)?,
-            Request::Create(create) => {
+            Request::Prepare(prepare) => {
                 self.guest.prepare()?;
-                let (pid, ends) = self.containers.create(*create)?;
+                self.guest.bring_network_up(prepare.network)?;
+                self.containers.prepare(*prepare)?;
+            }
+            Request::Create(create) => {
+                let (pid, ends) = self.containers.create(*create, &mut self.children)?;
                 let stream = self.add_stream(pid, ends, Origin::Init)?;
                 self.containers.set_stream(pid, stream);
                 return Ok(Response::Created { pid });
             }
+            Request::Hold { id } => self.containers.hold(&id)?,
+            Request::Adopt(adopt) => self.containers.adopt(*adopt)?,
             Request::Start { id, window } => {
                 let stream = self.containers.stream(&id)?;
                 if let (Some(window), Some(stream)) = (window, self.streams.get(&stream)) {
@@ -210,6 +228,20 @@ impl Server {
                 }
                 self.containers.start(&id)?;
                 self.attach(stream, connection)?;
+            }
+            Request::Quiesce { id, quiet } => self.quiesce(&id, quiet)?,
+            Request::Attach { id, files } => {
+                self.containers.write_files(&id, &files)?;
+                let stream = self.containers.stream(&id)?;
+                if !self.streams.contains_key(&stream) {
+                    return Err(other(io::ErrorKind::NotConnected.into()));
+                }
+                let before = self.streams.get(&stream).and_then(|s| s.connection);
+                if let Some(before) = before {
+                    self.connections.remove(&before);
+                }
+                self.attach(stream, connection)?;
+                self.quiesce(&id, false)?;
             }
             Request::Exec(exec) => {
                 let window = exec.window;
@@ -221,7 +253,16 @@ impl Server {
                 self.attach(stream, connection)?;
                 return Ok(Response::Created { pid });
             }
+            Request::Archive { id, action } => {
+                let (pid, ends) = self.containers.archive(&id, action)?;
+                let stream = self.add_stream(pid, ends, Origin::Exec)?;
+                self.attach(stream, connection)?;
+                return Ok(Response::Created { pid });
+            }
             Request::Signal { id, signal, all } => self.containers.signal(&id, signal, all)?,
+            Request::Limit { id, limits } => self.containers.limit(&id, limits)?,
+            Request::Freeze { id, freeze } => self.containers.freeze(&id, freeze)?,
+            Request::Kill { id, pid } => self.containers.kill(&id, pid),
             Request::Resize { id, window } => {
                 let stream = self.containers.stream(&id)?;
                 if let Some(stream) = self.streams.get(&stream) {
@@ -232,6 +273,10 @@ impl Server {
                 self.containers.delete(&id, &mut self.children)?;
                 self.reap();
             }
+            Request::Observe { id, what } => {
+                let files = self.containers.observe(&id, what)?;
+                return Ok(Response::Observed { files });
+            }
             Request::Shutdown => {
                 self.containers.end_all(&mut self.children);
                 if self.respond(connection, &Response::Ok).is_ok()
@@ -239,7 +284,7 @@ impl Server {
                 {
                     connection.finish();
                 }
-                self.power.off();
+                self.machine.off();
             }
         }
         Ok(Response::Ok)
@@ -266,6 +311,30 @@ impl Server {
             s.connection = Some(connection);
             c.stream = Some(stream);
             s.run().map_err(other)?;
+        }
+        Ok(())
+    }
+
+    /// Stops a container and its output, or lets them go on. What is on its way has left the agent when this has been answered, or
+    /// else it fails.
+    fn quiesce(&mut self, id: &str, quiet: bool) -> Result<(), Failure> {
+        let id_of_stream = self.containers.stream(id)?;
+        self.containers.freeze(id, quiet)?;
+        if let Some(stream) = self.streams.get_mut(&id_of_stream) {
+            stream.set_quiet(quiet).map_err(other)?;
+            let connection = stream.connection.filter(|_| quiet);
+            if let Some(connection) = connection.and_then(|c| self.connections.get_mut(&c)) {
+                connection.flush().map_err(other)?;
+                if !connection.is_sent() {
+                    return Err(Failure {
+                        kind: FailureKind::Busy,
+                        message: "nobody takes the container's output".to_owned(),
+                    });
+                }
+            }
+        }
+        if !quiet {
+            self.pump(id_of_stream);
         }
         Ok(())
     }

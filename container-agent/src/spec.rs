@@ -6,16 +6,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// A container.
 #[derive(Deserialize)]
 pub struct Spec {
-    pub process: Process,
     #[serde(default)]
     pub root: Root,
-    pub hostname: Option<String>,
-    pub domainname: Option<String>,
     #[serde(default)]
     pub mounts: Vec<Mount>,
     pub linux: Linux,
@@ -28,8 +25,8 @@ pub struct Root {
     pub readonly: bool,
 }
 
-/// A process.
-#[derive(Deserialize)]
+/// A process. It is told to the one that becomes it in the same form.
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Process {
     #[serde(default)]
@@ -41,11 +38,13 @@ pub struct Process {
     #[serde(default)]
     pub env: Vec<String>,
     pub cwd: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     #[serde(default)]
     pub rlimits: Vec<Rlimit>,
     #[serde(default)]
     pub no_new_privileges: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
 }
 
@@ -61,17 +60,18 @@ impl Process {
 }
 
 /// A user by numbers.
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     pub additional_gids: Vec<u32>,
 }
 
 /// Sets of capabilities, by names such as `CAP_CHOWN`.
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Capabilities {
     pub bounding: Vec<String>,
@@ -82,7 +82,7 @@ pub struct Capabilities {
 }
 
 /// A limit of setrlimit(2), by a name such as `RLIMIT_NOFILE`.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Rlimit {
     #[serde(rename = "type")]
     pub name: String,

@@ -51,38 +51,98 @@ impl Plan {
     }
 }
 
+/// All that a process may get as its standard streams, made before it is known what it needs.
+pub struct Offered {
+    pipes: Given,
+    console: OwnedFd,
+}
+
+/// The agent's ends of what a process was offered.
+pub struct Offer {
+    ends: Ends,
+    console: OwnedFd,
+}
+
+/// Makes all that a process may get.
+pub fn offer() -> io::Result<(Offer, Offered)> {
+    let (ends, pipes) = pipes(true, 0)?;
+    let (console, their_console) = console_sockets()?;
+    let offered = Offered {
+        pipes,
+        console: their_console,
+    };
+    Ok((Offer { ends, console }, offered))
+}
+
+impl Offered {
+    /// The process's choice; without `stdin` its standard input is empty.
+    pub fn choose(self, terminal: bool, stdin: bool) -> io::Result<Streams> {
+        if terminal {
+            return Ok(Streams::Terminal(self.console));
+        }
+        let mut pipes = self.pipes;
+        if !stdin {
+            pipes[0] = null()?;
+        }
+        Ok(Streams::Pipes(pipes))
+    }
+}
+
+impl Offer {
+    /// Gives the pipes to the user `owner`.
+    pub fn give_to(&self, owner: u32) -> io::Result<()> {
+        give(&self.ends, owner)
+    }
+
+    /// The agent's ends, once the process has made its choice.
+    pub fn ends(self, terminal: bool, stdin: bool) -> io::Result<Ends> {
+        if terminal {
+            return self::terminal(&self.console, stdin);
+        }
+        let mut ends = self.ends;
+        if !stdin {
+            ends.stdin = None;
+        }
+        Ok(ends)
+    }
+}
+
+fn null() -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(
+        CWD,
+        "/dev/null",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
 /// Makes pipes for a process of the user `owner`; without `stdin` its standard input is empty.
-fn pipes(stdin: bool, owner: u32) -> io::Result<(Ends, Given)> {
+pub fn pipes(stdin: bool, owner: u32) -> io::Result<(Ends, Given)> {
     let (stdin, our_stdin) = if stdin {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         (read, Some(write))
     } else {
-        let null = rustix::fs::openat(
-            CWD,
-            "/dev/null",
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        (null, None)
+        (null()?, None)
     };
     let (our_stdout, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (our_stderr, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
-    // So that the process can open /dev/stdin, /dev/stdout and /dev/stderr.
-    let pipes = [
-        Some(&stdin).filter(|_| our_stdin.is_some()),
-        Some(&stdout),
-        Some(&stderr),
-    ];
-    for pipe in pipes.into_iter().flatten().filter(|_| owner != 0) {
-        rustix::fs::fchown(pipe, Some(Uid::from_raw(owner)), None::<Gid>)?;
-    }
     let ends = Ends {
         stdin: our_stdin,
         stdout: Some(our_stdout),
         stderr: Some(our_stderr),
         terminal: false,
     };
+    give(&ends, owner)?;
     Ok((ends, [stdin, stdout, stderr]))
+}
+
+/// Gives pipes, which have one owner for both ends, to a user, so that its process can open /dev/stdin, /dev/stdout and /dev/stderr.
+fn give(ends: &Ends, owner: u32) -> io::Result<()> {
+    let pipes = [&ends.stdin, &ends.stdout, &ends.stderr];
+    for pipe in pipes.into_iter().flatten().filter(|_| owner != 0) {
+        rustix::fs::fchown(pipe, Some(Uid::from_raw(owner)), None::<Gid>)?;
+    }
+    Ok(())
 }
 
 /// Makes the two ends of a socket on which the master of a terminal is handed over.
@@ -96,7 +156,7 @@ fn console_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Takes the master of a terminal that was sent.
-fn terminal(socket: &OwnedFd, stdin: bool) -> io::Result<Ends> {
+pub fn terminal(socket: impl AsFd, stdin: bool) -> io::Result<Ends> {
     let master = receive_descriptor(socket)?;
     let stdin = if stdin {
         Some(master.try_clone()?)
@@ -111,7 +171,8 @@ fn terminal(socket: &OwnedFd, stdin: bool) -> io::Result<Ends> {
     })
 }
 
-fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
+/// Takes a descriptor that was sent, without waiting for one.
+pub fn receive_descriptor(socket: impl AsFd) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut name = [0; 64];

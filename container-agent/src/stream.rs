@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rvm_agent_protocol::frame::MAX_CHUNK;
 use rvm_agent_protocol::{ExitStatus, Kind, WindowSize};
 
 use crate::connection::Connection;
@@ -13,6 +14,9 @@ use crate::poll::{Poll, Role, Watched};
 /// How long the output of an ended exec is waited for when something that it left behind holds the pipe open. Docker
 /// waits as long.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a pipe holds.
+const PIPE: usize = 64 << 10;
 
 /// The agent's ends of a process's standard streams.
 #[derive(Default)]
@@ -47,6 +51,8 @@ pub struct Stream {
     deadline: Option<Instant>,
     /// The connection was full: its next flush, not the deadline, is what to wait for.
     blocked: bool,
+    /// The output stays where it is.
+    quiet: bool,
     /// The connection that reads and feeds them; without it, output is discarded.
     pub connection: Option<u32>,
 }
@@ -83,14 +89,25 @@ impl Stream {
             exit: None,
             deadline: None,
             blocked: false,
+            quiet: false,
             connection: None,
         })
     }
 
     /// Begins to read the output.
     pub fn run(&mut self) -> io::Result<()> {
+        self.want_output(true)
+    }
+
+    /// Reads no output from now on, or goes on reading it.
+    pub fn set_quiet(&mut self, quiet: bool) -> io::Result<()> {
+        self.quiet = quiet;
+        self.want_output(!quiet)
+    }
+
+    fn want_output(&mut self, want: bool) -> io::Result<()> {
         for output in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
-            output.want_read(true)?;
+            output.want_read(want)?;
         }
         Ok(())
     }
@@ -171,7 +188,7 @@ impl Stream {
 
     /// When [`Stream::pump`] has to be called next without an event.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| !self.blocked)
+        self.deadline.filter(|_| !self.blocked && !self.quiet)
     }
 
     /// Whether output waits for room in the connection.
@@ -183,6 +200,9 @@ impl Stream {
     ///
     /// Returns the exit status once the process has ended and its output is complete.
     pub fn pump(&mut self, mut connection: Option<&mut Connection>) -> Option<ExitStatus> {
+        if self.quiet {
+            return None;
+        }
         let expired = self
             .deadline
             .is_some_and(|deadline| Instant::now() >= deadline);
@@ -191,6 +211,8 @@ impl Stream {
             (Kind::Stdout, &mut self.stdout),
             (Kind::Stderr, &mut self.stderr),
         ] {
+            // What waits in a pipe may be older than what waits in the other one, but a process must not keep the loop for itself.
+            let mut chunks = PIPE.div_ceil(MAX_CHUNK);
             while let Some(pipe) = output {
                 let read = match &mut connection {
                     Some(connection) if connection.is_full() => {
@@ -205,9 +227,9 @@ impl Stream {
                 };
                 match read {
                     Ok(n) if n > 0 && pipe.want_read(true).is_ok() => {
-                        // Level-triggered: the rest, if any, comes with the next event, so that one process can't keep
-                        // the loop for itself. After the exit there may be no event.
-                        if !expired {
+                        // Level-triggered: the rest, if any, comes with the next event. After the exit there may be none.
+                        chunks = chunks.saturating_sub(1);
+                        if !expired && (n < MAX_CHUNK || chunks == 0) {
                             break;
                         }
                     }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use rvm_agent_protocol::{Failure, FailureKind};
 
+use crate::inside::Inside;
+
 /// Why a user could not be found.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -13,6 +15,9 @@ pub enum Error {
     /// The name is not in /etc/group.
     #[error("unable to find group {0}: no matching entries in group file")]
     NoGroup(String),
+    /// A further group is not in /etc/group.
+    #[error("Unable to find group {0}")]
+    NoFurtherGroup(String),
     /// The number is not one of a user or group.
     #[error("uids and gids must be in range 0-2147483647")]
     Range,
@@ -38,6 +43,24 @@ pub struct User {
     pub groups: Vec<u32>,
     /// The home folder.
     pub home: String,
+}
+
+/// What an image says about users and groups.
+pub struct Accounts {
+    /// The text of /etc/passwd.
+    pub passwd: String,
+    /// The text of /etc/group.
+    pub group: String,
+}
+
+impl Accounts {
+    /// Reads both files; a missing one is empty.
+    pub fn read(inside: &Inside) -> Self {
+        Self {
+            passwd: inside.text("/etc/passwd"),
+            group: inside.text("/etc/group"),
+        }
+    }
 }
 
 /// Resolves `text` with the contents of the image's /etc/passwd and /etc/group.
@@ -92,6 +115,20 @@ pub fn resolve(text: &str, passwd: &str, group: &str) -> Result<User, Error> {
         groups,
         home,
     })
+}
+
+/// The number of a group that is given by name or number.
+pub fn group(text: &str, file: &str) -> Result<u32, Error> {
+    let named = file
+        .lines()
+        .filter_map(Group::parse)
+        .find(|group| group.name == text)
+        .map(|group| group.gid);
+    match named.or_else(|| parse(text)) {
+        Some(gid) => Ok(gid),
+        None if is_number(text) => Err(Error::Range),
+        None => Err(Error::NoFurtherGroup(text.to_owned())),
+    }
 }
 
 struct Passwd<'a> {
@@ -193,6 +230,17 @@ mod tests {
             Ok((1000, 4242, vec![4242], "/home/app".into()))
         );
         assert_eq!(user(":wheel"), Ok((0, 10, vec![10], "/root".into())));
+    }
+
+    #[test]
+    fn further_groups_are_named_or_numbered() {
+        assert_eq!(group("audio", GROUP), Ok(29));
+        assert_eq!(group("4242", GROUP), Ok(4242));
+        assert_eq!(group("-1", GROUP), Err(Error::Range));
+        assert_eq!(
+            group("nope", GROUP),
+            Err(Error::NoFurtherGroup("nope".into()))
+        );
     }
 
     #[test]

@@ -4,7 +4,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use rvm_agent_protocol::{ExitStatus, FailureKind, File, Kind, Request, Response, WindowSize};
+use rvm_agent_protocol::{
+    Adopt, ExitStatus, FailureKind, File, Kind, Request, Response, WindowSize,
+};
 use support::Agent;
 
 fn shell(script: &str) -> [&str; 3] {
@@ -27,6 +29,51 @@ fn a_container_says_what_it_says_and_ends_as_it_ends() {
     assert_eq!(output.text(), "hello 1 /\n");
     let left = agent.mounts();
     assert!(!left.contains("/run/rvm/a"), "{left}");
+}
+
+#[test]
+fn a_held_process_becomes_another_containers() {
+    let agent = Agent::start();
+    let mut container = agent.container(
+        "held",
+        &shell("echo $0 $HOSTNAME $(hostname) $(cat /etc/hosts)"),
+    );
+    let process = container.spec.process_mut().as_mut().expect("a process");
+    let mut environment = process.env().clone().unwrap_or_default();
+    environment.push("HOSTNAME=nobody".to_owned());
+    process.set_env(Some(environment));
+    container.spec.set_hostname(Some("nobody".to_owned()));
+    let given = |content: &str| File {
+        name: "given".to_owned(),
+        content: content.to_owned(),
+    };
+    container.bind(given("something long"), "/etc/hosts");
+    container.hold = true;
+    assert!(matches!(agent.create(container), Response::Created { .. }));
+    let id = "held".to_owned();
+    assert!(matches!(agent.ask(&Request::Hold { id }), Response::Ok));
+    let adopt = |hostname: &str| {
+        Request::Adopt(Box::new(Adopt {
+            held: "held".to_owned(),
+            id: "mine".to_owned(),
+            hostname: Some(hostname.to_owned()),
+            domainname: None,
+            files: vec![given("short")],
+            random: [7; 16],
+        }))
+    };
+    let Response::Failed(failure) = agent.ask(&adopt("longer-name")) else {
+        panic!("a host name of another length");
+    };
+    assert!(failure.message.contains("length"), "{failure}");
+    assert!(matches!(agent.ask(&adopt("myself")), Response::Ok));
+    let start = Request::Start {
+        id: "mine".to_owned(),
+        window: None,
+    };
+    let output = agent.stream(&start).expect("a stream").finish();
+    assert_eq!(output.text(), "sh myself myself short\n");
+    assert_eq!(output.status, Some(ExitStatus::Code(0)));
 }
 
 #[test]
@@ -197,19 +244,11 @@ fn a_container_has_its_own_view_of_the_kernel() {
 fn files_of_the_container_can_be_bound() {
     let agent = Agent::start();
     let mut create = agent.container("f", &["cat", "/etc/hosts"]);
-    create.files.push(File {
+    let hosts = File {
         name: "hosts".into(),
         content: "127.0.0.1 localhost\n".into(),
-        mode: 0o644,
-    });
-    let mount = serde_json::json!({"destination": "/etc/hosts", "type": "bind", "source": "/run/rvm/f/hosts", "options": ["rbind", "rprivate"]});
-    let mount = serde_json::from_value(mount).expect("a mount");
-    create
-        .spec
-        .mounts_mut()
-        .as_mut()
-        .expect("mounts")
-        .push(mount);
+    };
+    create.bind(hosts, "/etc/hosts");
     assert_eq!(agent.output(create).text(), "127.0.0.1 localhost\n");
 }
 
@@ -279,10 +318,7 @@ fn a_terminal_has_its_size_and_changes_it() {
         .as_mut()
         .expect("a process")
         .set_terminal(Some(true));
-    assert!(matches!(
-        agent.ask(&Request::Create(create)),
-        Response::Created { .. }
-    ));
+    assert!(matches!(agent.create(create), Response::Created { .. }));
     let window = Some(WindowSize {
         rows: 33,
         columns: 101,

@@ -10,9 +10,11 @@
 //! [`Kind::Exited`] frame; then the agent closes the connection. Losing the host's end ends nothing in the guest: the output is
 //! discarded from then on.
 
+mod capability;
 pub mod frame;
 mod message;
 
+pub use capability::CAPABILITIES;
 pub use frame::Kind;
 pub use message::*;
 
@@ -22,6 +24,6 @@ pub const AGENT_PORT: u32 = 1024;
 /// The host's vsock port to which the agent connects once, when it accepts connections.
 pub const READY_PORT: u32 = 1024;
 
-/// The guest's folder below which each container has a folder of its own, named by its id, for its root file system, its
-/// bundle and the files of [`CreateOf::files`].
+/// The guest's folder below which each container has a folder of its own, named by [`PrepareOf::name`], for its root file system and
+/// the files of [`PrepareOf::files`].
 pub const CONTAINERS_DIR: &str = "/run/rvm";

@@ -1,67 +1,44 @@
 //! The kernel's bits of the specification's capabilities.
 
+use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
+use rvm_agent_protocol::CAPABILITIES;
 
-/// In the order of their numbers, without `CAP_`.
-const NAMES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
+use crate::spec::Capabilities;
 
 /// Every capability that has a name.
 pub fn all() -> impl Iterator<Item = CapabilitySet> {
-    (0..NAMES.len()).map(bit)
+    (0..CAPABILITIES.len()).map(bit)
 }
 
 /// The bits of a set of names; the first name that is none, otherwise.
 pub fn bits(names: &[String]) -> Result<CapabilitySet, &str> {
     names.iter().try_fold(CapabilitySet::empty(), |set, name| {
         let plain = name.strip_prefix("CAP_").unwrap_or(name);
-        NAMES
+        CAPABILITIES
             .iter()
             .position(|known| *known == plain)
             .map(|number| set | bit(number))
             .ok_or(name.as_str())
     })
+}
+
+/// Leaves out what the agent has not itself: a host may have fewer than the kernel knows, and nobody can give what he has not.
+pub fn restrict(capabilities: &mut Capabilities) -> Result<(), Errno> {
+    let own = rustix::thread::capabilities(None)?.permitted;
+    for set in [
+        &mut capabilities.bounding,
+        &mut capabilities.effective,
+        &mut capabilities.inheritable,
+        &mut capabilities.permitted,
+        &mut capabilities.ambient,
+    ] {
+        // What is no capability is left for whoever says so.
+        set.retain(|name| {
+            bits(std::slice::from_ref(name)).map_or(true, |capability| own.contains(capability))
+        });
+    }
+    Ok(())
 }
 
 fn bit(number: usize) -> CapabilitySet {

@@ -4,6 +4,8 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use crate::cgroup::Entry;
+
 /// From linux/sched.h; the constant of libc is too narrow for it.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -15,13 +17,13 @@ pub enum Fork {
     Parent(i32),
 }
 
-/// Forks; the child is born in new namespaces and in the control group.
-pub fn fork(namespaces: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+/// Forks; the child is born in new namespaces and in the control group, or has to [`join`] it.
+pub fn fork(namespaces: i32, cgroup: Option<Entry<'_>>) -> io::Result<Fork> {
     // SAFETY: clone_args is plain integers.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
     arguments.flags = namespaces as u64;
     arguments.exit_signal = libc::SIGCHLD as u64;
-    if let Some(cgroup) = cgroup {
+    if let Some(Entry::Folder(cgroup)) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
@@ -46,4 +48,16 @@ pub fn enter(process: BorrowedFd<'_>, namespaces: i32) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Brings the caller into a control group that nobody is born in.
+pub fn join(cgroup: Entry<'_>) -> io::Result<()> {
+    let Entry::Files(files) = cgroup else {
+        return Ok(());
+    };
+    for file in files {
+        // Whoever writes.
+        rustix::io::write(file, b"0")?;
+    }
+    Ok(())
 }

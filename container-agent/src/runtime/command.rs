@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, CWD, FileType};
 use rustix::io::Errno;
-use rvm_agent_protocol::{Failure, FailureKind};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
+use rvm_agent_protocol::{Failure, FailureKind, Program};
 
 use crate::spec::Process;
 
@@ -67,6 +68,40 @@ impl Command {
             message: format!("exec {}: {}", self.path.to_string_lossy(), reason(&error)),
         }
     }
+}
+
+/// Brings a program into the page cache, in pieces as large as the kernel makes them; what is mapped and unmapped in such pieces costs a
+/// piece and not each of its pages. Whatever goes wrong is met again when the program is run.
+pub fn warm(program: &Program) -> io::Result<()> {
+    const LARGEST: u64 = 16 << 20;
+    const STEP: usize = 64 << 10;
+    let Ok(path) = find(
+        &program.name,
+        program.search.as_deref().unwrap_or(DEFAULT_PATH),
+    ) else {
+        return Ok(());
+    };
+    let file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len().min(LARGEST) as usize;
+    // SAFETY: a new mapping of a file in which nobody writes, at an address that the kernel chooses; it is read within its length
+    // and given back.
+    unsafe {
+        let address = mmap(
+            std::ptr::null_mut(),
+            length,
+            ProtFlags::READ,
+            MapFlags::PRIVATE,
+            &file,
+            0,
+        )?;
+        // A kernel without them reads pages one by one.
+        let _ = madvise(address, length, Advice::LinuxHugepage);
+        for offset in (0..length).step_by(STEP) {
+            address.cast::<u8>().add(offset).read_volatile();
+        }
+        munmap(address, length)?;
+    }
+    Ok(())
 }
 
 /// Looks a command up as Docker does: a name with a slash is a path, another one is searched for in `search`.

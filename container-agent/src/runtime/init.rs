@@ -8,32 +8,70 @@ use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount_change, mount_remount, unmount,
 };
-use rvm_agent_protocol::Failure;
+use rvm_agent_protocol::{Failure, Filter, PrepareOf};
 
 use super::command::Command;
 use super::report::Reporter;
 use crate::spec::{Process, Spec};
+use crate::stdio::{Given, Offered};
 
-use super::{Streams, clone, devices, failure, mounts, privileges, terminal};
+use super::identity::Told;
+use super::{
+    Streams, clone, command, devices, failure, hold, mounts, privileges, reaper, terminal,
+};
 
 /// Makes the caller a container's first process. Returns only why it could not.
 pub fn first(
-    spec: &Spec,
+    request: &PrepareOf<Spec>,
     root: &Path,
     namespaces: i32,
-    streams: &Streams,
+    streams: Offered,
     reporter: &Reporter,
     start: &OwnedFd,
 ) -> Failure {
-    match enclose(spec, root, namespaces, streams) {
-        Ok(()) => become_command(&spec.process, reporter, start),
+    let filter = &request.filter;
+    let enclosed = enclose(&request.spec, root, namespaces).and_then(|()| {
+        // Compiling it takes the kernel as long as much of the rest.
+        let program: &[u64] = if filter.early { &filter.program } else { &[] };
+        privileges::install(program)
+    });
+    if let Err(failure) = enclosed {
+        return failure;
+    }
+    if let Some(program) = &request.program {
+        // It would only be quicker.
+        let _ = command::warm(program);
+    }
+    reporter.ready();
+    let told = match Told::receive(start) {
+        Ok(told) => told,
+        // The agent has forgotten this container.
+        Err(e) => return failure("the process was not told who it is", &e),
+    };
+    match identify(&told, streams) {
+        Ok(()) => {
+            let program: &[u64] = if filter.early { &[] } else { &filter.program };
+            become_command(&told.process, program, told.options.init, reporter, start)
+        }
         Err(failure) => failure,
     }
+}
+
+/// Gives the process its standard streams.
+fn identify(told: &Told, streams: Offered) -> Result<(), Failure> {
+    if told.options.hold {
+        hold::stop_at_exec().map_err(|e| failure("the process could not be held", &e))?;
+    }
+    let streams = streams
+        .choose(told.process.terminal, told.stdin)
+        .map_err(|e| failure("the standard streams could not be set up", &e))?;
+    session(&told.process, &streams, true)
 }
 
 /// Makes the caller a further process of the container of the process `init`. Returns only why it could not.
 pub fn further(
     process: &Process,
+    filter: &Filter,
     init: BorrowedFd<'_>,
     namespaces: i32,
     streams: &Streams,
@@ -44,13 +82,13 @@ pub fn further(
         .map_err(|e| failure("the container's namespaces could not be joined", &e))
         .and_then(|()| session(process, streams, false));
     match joined {
-        Ok(()) => become_command(process, reporter, start),
+        Ok(()) => become_command(process, &filter.program, false, reporter, start),
         Err(failure) => failure,
     }
 }
 
-/// Gives the container its names, its root and what is in it.
-fn enclose(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams) -> Result<(), Failure> {
+/// Gives the container its root and what is in it.
+fn enclose(spec: &Spec, root: &Path, namespaces: i32) -> Result<(), Failure> {
     let step = |what: &'static str| move |e: Errno| failure(what, &e.into());
     if namespaces & libc::CLONE_NEWCGROUP != 0 {
         // Only now: the group of the caller becomes the root of the namespace, and at the fork that was the agent's.
@@ -62,31 +100,17 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams) -> Resu
             ));
         }
     }
-    if namespaces & libc::CLONE_NEWUTS != 0 {
-        if let Some(name) = &spec.hostname {
-            rustix::system::sethostname(name.as_bytes())
-                .map_err(step("the host name could not be set"))?;
-        }
-        if let Some(name) = &spec.domainname {
-            rustix::system::setdomainname(name.as_bytes())
-                .map_err(step("the domain name could not be set"))?;
-        }
-    }
     // Nothing that is mounted from here on shall reach the agent.
-    mount_change(
-        "/",
-        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
-    )
-    .map_err(step("the mounts could not be separated"))?;
+    separate_mounts().map_err(step("the mounts could not be separated"))?;
     // What is bound has to be taken while it can be seen; it is put into place where only the container can be.
     let sources = mounts::take_sources(&spec.mounts)?;
+    let hierarchies = crate::cgroup::hierarchies::names();
     rustix::process::chdir(root).map_err(step("the root could not be entered"))?;
     rustix::process::pivot_root(".", ".").map_err(step("the root could not be changed"))?;
     unmount(".", UnmountFlags::DETACH).map_err(step("the old root could not be left"))?;
     rustix::process::chdir("/").map_err(step("the new root could not be entered"))?;
-    mounts::mount_all(&spec.mounts, sources)?;
+    mounts::mount_all(&spec.mounts, sources, &hierarchies)?;
     devices::make(&spec.linux.devices)?;
-    session(&spec.process, streams, true)?;
     for (name, value) in &spec.linux.sysctl {
         crate::guest::set_parameter(name, value)
             .map_err(|e| failure(&format!("the kernel parameter {name}"), &e))?;
@@ -98,29 +122,51 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32, streams: &Streams) -> Resu
     mounts::protect(&spec.linux.readonly_paths, &spec.linux.masked_paths)
 }
 
+/// Has the caller read and write these.
+pub fn standard_streams(given: &Given) -> io::Result<()> {
+    given.iter().zip(0..).try_for_each(|(from, to)| {
+        // SAFETY: dup2 takes no pointers; 0, 1 and 2 belong to nobody but the standard streams.
+        match unsafe { libc::dup2(from.as_raw_fd(), to) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Keeps what the caller mounts from others.
+pub fn separate_mounts() -> Result<(), Errno> {
+    mount_change(
+        "/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+}
+
 /// Begins a session with the process's standard streams.
 fn session(process: &Process, streams: &Streams, first: bool) -> Result<(), Failure> {
     rustix::process::setsid().map_err(|e| failure("a session could not be begun", &e.into()))?;
     let result = match streams {
-        Streams::Pipes(given) => given.iter().zip(0..).try_for_each(|(from, to)| {
-            // SAFETY: dup2 takes no pointers; 0, 1 and 2 belong to nobody but the standard streams.
-            match unsafe { libc::dup2(from.as_raw_fd(), to) } {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            }
-        }),
+        Streams::Pipes(given) => standard_streams(given),
         Streams::Terminal(socket) => terminal::set_up(socket, process.user.uid, first),
     };
     result.map_err(|e| failure("the standard streams could not be set up", &e))
 }
 
-/// Gives up what the process may not have, waits for the start, and becomes the command.
-fn become_command(process: &Process, reporter: &Reporter, start: &OwnedFd) -> Failure {
-    let prepared = privileges::apply(process).and_then(|()| Command::find(process));
+/// Gives up what the process may not have, waits for the start, and becomes the command; with a `reaper`, in a child.
+fn become_command(
+    process: &Process,
+    filter: &[u64],
+    reaper: bool,
+    reporter: &Reporter,
+    start: &OwnedFd,
+) -> Failure {
+    let prepared = privileges::apply(process, filter).and_then(|()| Command::find(process));
     let command = match prepared {
         Ok(command) => command,
         Err(failure) => return failure,
     };
+    if reaper && let Err(e) = reaper::split(process.terminal) {
+        return failure("the init process could not be forked", &e);
+    }
     reporter.ready();
     let mut byte = [0];
     loop {

@@ -1,26 +1,34 @@
 //! Makes processes of containers after the OCI runtime specification, with one fork each.
 
-mod capability;
+pub mod capability;
 mod clone;
 mod command;
 mod devices;
+pub mod hold;
+pub mod identity;
 mod init;
 mod mounts;
+pub mod pins;
 mod privileges;
+mod reaper;
 mod report;
-mod terminal;
+mod seccomp;
+pub mod terminal;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use rvm_agent_protocol::{Failure, FailureKind};
+use rvm_agent_protocol::{Failure, FailureKind, Filter, PrepareOf};
 
+use crate::cgroup::Entry;
 use crate::spec::{Process, Spec};
-use crate::stdio::Given;
+use crate::stdio::{Given, Offered};
 use clone::Fork;
+use hold::Held;
+use identity::Identity;
 use report::{Report, Reporter};
 
 /// What a process gets as its standard streams.
@@ -29,6 +37,24 @@ pub enum Streams {
     Pipes(Given),
     /// A terminal, whose master is sent to this socket.
     Terminal(OwnedFd),
+}
+
+/// A process in a container, which waits to be told who it is.
+pub struct Prepared(Waiting);
+
+impl Prepared {
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.0.pid
+    }
+
+    /// Tells it, and waits until it is ready to become its command.
+    pub fn identify(mut self, identity: &Identity<'_>) -> Result<Waiting, Failure> {
+        // A process that has ended meanwhile shows in the report.
+        let _ = identity.send(&self.0.start);
+        self.0.report.ready()?;
+        Ok(self.0)
+    }
 }
 
 /// A process that waits to become its command.
@@ -44,6 +70,13 @@ impl Waiting {
         self.pid
     }
 
+    /// Lets it become its command, which stops at once as it was told to.
+    pub fn hold(self) -> Result<Held, Failure> {
+        let pid = self.pid;
+        self.start()?;
+        Held::wait(pid)
+    }
+
     /// Lets it become its command; an error says why it could not.
     pub fn start(self) -> Result<(), Failure> {
         // A process that has ended meanwhile shows in the report.
@@ -53,27 +86,29 @@ impl Waiting {
     }
 }
 
-/// Makes a container's first process, up to the point where it waits to be started.
-pub fn create(
-    spec: &Spec,
+/// Makes a container's first process, up to the point where it waits to be told who it is. `streams` are taken by the process.
+pub fn prepare(
+    request: &PrepareOf<Spec>,
     root: &Path,
-    cgroup: BorrowedFd<'_>,
-    streams: &Streams,
-) -> Result<Waiting, Failure> {
-    let namespaces = namespaces(spec)?;
+    cgroup: Entry<'_>,
+    streams: Offered,
+) -> Result<Prepared, Failure> {
+    let namespaces = namespaces(&request.spec)?;
     fork(
         namespaces & !libc::CLONE_NEWCGROUP,
-        Some(cgroup),
-        |reporter, start| init::first(spec, root, namespaces, streams, reporter, start),
+        cgroup,
+        |reporter, start| init::first(request, root, namespaces, streams, reporter, start),
     )
+    .map(Prepared)
 }
 
 /// Makes a further process in the container whose first process is `init`.
 pub fn join(
     process: &Process,
     spec: &Spec,
+    filter: &Filter,
     init: i32,
-    cgroup: BorrowedFd<'_>,
+    cgroup: Entry<'_>,
     streams: &Streams,
 ) -> Result<Waiting, Failure> {
     let namespaces = namespaces(spec)?;
@@ -83,9 +118,10 @@ pub fn join(
         clone::enter(init.as_fd(), libc::CLONE_NEWPID)
             .map_err(|e| failure("the container's processes could not be joined", &e))?;
     }
-    let made = fork(0, Some(cgroup), |reporter, start| {
+    let made = fork(0, cgroup, |reporter, start| {
         init::further(
             process,
+            filter,
             init.as_fd(),
             namespaces & !libc::CLONE_NEWPID,
             streams,
@@ -105,9 +141,43 @@ pub fn join(
     made
 }
 
+/// Forks a process of the agent's own, with these standard streams and mounts of its own: those of the process `of`, where there
+/// is one. Its exit code is what `work` returns.
+pub fn work(streams: &Given, of: Option<i32>, work: impl FnOnce() -> u8) -> Result<i32, Failure> {
+    let of = of.map(open_process).transpose()?;
+    let namespaces = if of.is_none() { libc::CLONE_NEWNS } else { 0 };
+    match clone::fork(namespaces, None) {
+        Err(e) => Err(failure("the process could not be forked", &e)),
+        Ok(Fork::Parent(pid)) => Ok(pid),
+        Ok(Fork::Child) => {
+            let _ = rustix::thread::set_name(crate::shutdown::FORKED);
+            crate::child::unblock_signals();
+            let entered = init::standard_streams(streams).and_then(|()| match &of {
+                Some(process) => clone::enter(process.as_fd(), libc::CLONE_NEWNS),
+                None => init::separate_mounts().map_err(io::Error::from),
+            });
+            let code = match entered {
+                Ok(()) => {
+                    // The agent's connections are not this process's to keep open.
+                    // SAFETY: close_range takes no pointers, and nobody uses these descriptors in this process any more.
+                    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+                    work()
+                }
+                Err(e) => {
+                    let sentence = command::reason(&e);
+                    let _ = rustix::io::write(rustix::stdio::stderr(), sentence.as_bytes());
+                    1
+                }
+            };
+            // SAFETY: ends the process without running the agent's destructors.
+            unsafe { libc::_exit(code.into()) }
+        }
+    }
+}
+
 fn fork(
     namespaces: i32,
-    cgroup: Option<BorrowedFd<'_>>,
+    cgroup: Entry<'_>,
     child: impl FnOnce(&Reporter, &OwnedFd) -> Failure,
 ) -> Result<Waiting, Failure> {
     let pipe = || {
@@ -115,7 +185,7 @@ fn fork(
     };
     let (report, write) = pipe()?;
     let (wait, start) = pipe()?;
-    match clone::fork(namespaces, cgroup) {
+    match clone::fork(namespaces, Some(cgroup)) {
         Err(e) => Err(failure("the process could not be forked", &e)),
         Ok(Fork::Child) => {
             // The agent's copy alone keeps it open, so that the agent's end ends the waiting.
@@ -123,7 +193,10 @@ fn fork(
             // Only a panic would miss it.
             let _ = rustix::thread::set_name(crate::shutdown::FORKED);
             let reporter = Reporter::new(write);
-            let failure = child(&reporter, &wait);
+            let failure = match clone::join(cgroup) {
+                Ok(()) => child(&reporter, &wait),
+                Err(e) => failure("the control group could not be entered", &e),
+            };
             reporter.failed(&failure);
             // SAFETY: ends the process without running the agent's destructors.
             unsafe { libc::_exit(255) }
@@ -182,7 +255,7 @@ fn namespaces(spec: &Spec) -> Result<i32, Failure> {
 fn unsupported(what: &str) -> Failure {
     Failure {
         kind: FailureKind::Other,
-        message: format!("the specification asks for {what}, which a microVM does not offer"),
+        message: format!("the specification asks for {what}, which rvm does not offer"),
     }
 }
 

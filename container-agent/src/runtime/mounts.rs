@@ -15,6 +15,7 @@ use rvm_agent_protocol::Failure;
 use crate::spec::Mount;
 
 use super::failure;
+use crate::cgroup::hierarchies as cgroups;
 
 /// A mount's options, sorted by who they are for.
 #[derive(Debug, Default, PartialEq)]
@@ -46,13 +47,17 @@ pub fn take_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Failure> {
     mounts.iter().map(take).collect()
 }
 
-/// Makes the mounts, in order; `sources` are those of [`take_sources`].
-pub fn mount_all(mounts: &[Mount], sources: Vec<Option<OwnedFd>>) -> Result<(), Failure> {
+/// Makes the mounts, in order; `sources` are those of [`take_sources`], `hierarchies` those of control groups of version 1.
+pub fn mount_all(
+    mounts: &[Mount],
+    sources: Vec<Option<OwnedFd>>,
+    hierarchies: &[String],
+) -> Result<(), Failure> {
     for (mount, source) in mounts.iter().zip(sources) {
         let options = parse(mount);
         let made = match source {
             Some(tree) => bind(&tree, &mount.destination, &options),
-            None => mount_new(mount, &options),
+            None => mount_new(mount, &options, hierarchies),
         };
         made.and_then(|()| propagate(&mount.destination, &options))
             .map_err(|e| {
@@ -146,11 +151,12 @@ fn bind(tree: &OwnedFd, destination: &Path, options: &Options) -> Result<(), Err
     )
 }
 
-fn mount_new(spec: &Mount, options: &Options) -> Result<(), Errno> {
+fn mount_new(spec: &Mount, options: &Options, hierarchies: &[String]) -> Result<(), Errno> {
     let destination = &spec.destination;
     let kind = match spec.kind.as_deref().unwrap_or("none") {
-        // What the specification calls so; there is only version 2 here.
-        "cgroup" => "cgroup2",
+        // What the specification calls so, in either version.
+        "cgroup" if hierarchies.is_empty() => "cgroup2",
+        "cgroup" => return cgroups::mount_all(destination, hierarchies, options.flags),
         kind => kind,
     };
     if matches!(kind, "proc" | "sysfs") {

@@ -15,17 +15,24 @@ use rvm_agent_protocol::{Failure, FailureKind};
 
 use crate::spec::{self, Process, Rlimit};
 
-use super::{capability, failure};
+use super::{capability, failure, seccomp};
 
-/// Applies everything to the calling process, which afterwards may do no more than its command may.
-pub fn apply(process: &Process) -> Result<(), Failure> {
-    for limit in &process.rlimits {
-        set_limit(limit)
-            .map_err(|e| failure(&format!("the limit {} could not be set", limit.name), &e))?;
-    }
+/// Installs a seccomp filter in the calling process.
+pub fn install(filter: &[u64]) -> Result<(), Failure> {
+    seccomp::install(filter).map_err(|e| failure("the seccomp filter could not be installed", &e))
+}
+
+/// Applies everything to the calling process, which afterwards may do no more than its command may. `filter` is as in
+/// [`Filter::program`](rvm_agent_protocol::Filter::program).
+pub fn apply(process: &Process, filter: &[u64]) -> Result<(), Failure> {
     if let Some(adjustment) = process.oom_score_adj {
         std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
             .map_err(|e| failure("the out-of-memory score could not be set", &e))?;
+    }
+    // Nothing is opened from here on: the agent has more descriptors open than a low limit allows.
+    for limit in &process.rlimits {
+        set_limit(limit)
+            .map_err(|e| failure(&format!("the limit {} could not be set", limit.name), &e))?;
     }
     // As root, because the folder may belong to another user than the process's; what root may not enter, perhaps that may.
     let entered = chdir(&process.cwd);
@@ -34,6 +41,10 @@ pub fn apply(process: &Process) -> Result<(), Failure> {
         .as_ref()
         .map(Capabilities::new)
         .transpose()?;
+    // Without no_new_privs only an administrator may: it has to be before that is given up.
+    if !process.no_new_privileges {
+        install(filter)?;
+    }
     let bounding = capabilities.as_ref().map(|c| c.bounding);
     limit_capabilities(bounding)
         .map_err(|e| failure("the capabilities could not be limited", &e.into()))?;
@@ -53,6 +64,9 @@ pub fn apply(process: &Process) -> Result<(), Failure> {
     }
     .map_err(|e| folder_failure(&process.cwd, e))?;
     close_on_exec();
+    if process.no_new_privileges {
+        install(filter)?;
+    }
     Ok(())
 }
 

@@ -1,13 +1,21 @@
 //! A terminal from the container's devpts for the calling process.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{InputModes, OptionalActions, tcgetattr, tcsetattr};
+
+/// Has the erase key erase a character, of however many bytes: terminals speak UTF-8 these days.
+pub fn speak_utf8(terminal: impl AsFd) -> io::Result<()> {
+    let mut modes = tcgetattr(&terminal)?;
+    modes.input_modes.insert(InputModes::IUTF8);
+    Ok(tcsetattr(&terminal, OptionalActions::Now, &modes)?)
+}
 
 /// Opens a terminal, sends its master to `socket`, and makes it the controlling terminal and the standard streams. A container's
 /// first process has it as /dev/console, too.
@@ -21,6 +29,7 @@ pub fn set_up(socket: &OwnedFd, owner: u32, console: bool) -> io::Result<()> {
         OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
+    speak_utf8(&slave)?;
     if owner != 0 {
         rustix::fs::fchown(&slave, Some(Uid::from_raw(owner)), None::<Gid>)?;
     }

@@ -9,10 +9,35 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use oci_spec::runtime::Spec;
 use rvm_agent_protocol::{
-    Create, Exec, ExitStatus, Failure, Kind, Request, Response, Rootfs, Writable, frame,
+    Create, CreateOptions, Exec, ExitStatus, Failure, File, Filter, Kind, Prepare, Request,
+    Response, Rootfs, Writable, frame,
 };
 use serde_json::{Value, json};
+
+/// A container to be made.
+pub struct Container {
+    pub id: String,
+    pub rootfs: Rootfs,
+    pub spec: Spec,
+    pub user: String,
+    pub files: Vec<File>,
+    pub stdin: bool,
+    pub hold: bool,
+}
+
+impl Container {
+    /// Gives it a file of its own.
+    pub fn bind(&mut self, file: File, destination: &str) {
+        let source = format!("/run/rvm/{}/{}", self.id, file.name);
+        let options = ["rbind", "rprivate"];
+        let mount = json!({"destination": destination, "type": "bind", "source": source, "options": options});
+        let mount = serde_json::from_value(mount).expect("a mount");
+        self.spec.mounts_mut().as_mut().expect("mounts").push(mount);
+        self.files.push(file);
+    }
+}
 
 /// An agent that ends with the test.
 pub struct Agent {
@@ -81,8 +106,8 @@ impl Agent {
         self.connect().ask(request)
     }
 
-    /// A request for a container that runs `command`.
-    pub fn container(&self, id: &str, command: &[&str]) -> Box<Create> {
+    /// A container that runs `command`.
+    pub fn container(&self, id: &str, command: &[&str]) -> Container {
         let rootfs = Rootfs {
             layers: vec![self.device.clone()],
             writable: Writable::Tmpfs {
@@ -90,29 +115,71 @@ impl Agent {
             },
         };
         let spec = serde_json::from_value(specification(command)).expect("a specification");
-        Box::new(Create {
+        Container {
             id: id.into(),
             rootfs,
             spec,
             user: String::new(),
             files: Vec::new(),
             stdin: false,
-        })
+            hold: false,
+        }
+    }
+
+    /// Prepares and creates a container.
+    pub fn create(&self, container: Container) -> Response {
+        let Container {
+            id,
+            rootfs,
+            spec,
+            user,
+            files,
+            stdin,
+            hold,
+        } = container;
+        let prepare = Request::Prepare(Box::new(Prepare {
+            runtime: None,
+            name: id.clone(),
+            rootfs,
+            spec: spec.clone(),
+            files: files.iter().map(|file| file.name.clone()).collect(),
+            devices: false,
+            network: false,
+            filter: Filter::default(),
+            program: None,
+        }));
+        match self.ask(&prepare) {
+            Response::Ok => self.ask(&Request::Create(Box::new(Create {
+                prepared: id.clone(),
+                id,
+                process: spec.process().clone().expect("a process"),
+                hostname: spec.hostname().clone(),
+                domainname: spec.domainname().clone(),
+                user,
+                files,
+                stdin,
+                options: CreateOptions {
+                    hold,
+                    ..CreateOptions::default()
+                },
+            }))),
+            failed => failed,
+        }
     }
 
     /// Creates and starts a container.
-    pub fn run(&self, create: Box<Create>) -> Result<Host, Failure> {
-        let id = create.id.clone();
-        if let Response::Failed(failure) = self.ask(&Request::Create(create)) {
+    pub fn run(&self, container: Container) -> Result<Host, Failure> {
+        let id = container.id.clone();
+        if let Response::Failed(failure) = self.create(container) {
             return Err(failure);
         }
         self.stream(&Request::Start { id, window: None })
     }
 
     /// Creates and starts a container, and takes what it says until it ends.
-    pub fn output(&self, create: Box<Create>) -> Output {
-        let id = create.id.clone();
-        let output = self.run(create).expect("a container").finish();
+    pub fn output(&self, container: Container) -> Output {
+        let id = container.id.clone();
+        let output = self.run(container).expect("a container").finish();
         assert!(matches!(self.ask(&Request::Delete { id }), Response::Ok));
         output
     }
