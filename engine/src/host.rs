@@ -1,7 +1,7 @@
 //! What this host has for microVMs, for a person to read.
 
 use crate::error::chain;
-use crate::microvm::{Artifacts, kind, memory_mib, open_kvm};
+use crate::microvm::{Artifacts, kind, memory_bytes, memory_mib, open_kvm};
 use crate::root::Root;
 use rvm_vmm::config::HostKind;
 use serde::Serialize;
@@ -16,6 +16,15 @@ pub struct Info {
     pub cpus: usize,
     /// Memory in MiB.
     pub memory_mib: u64,
+    /// Memory in bytes.
+    #[serde(skip)]
+    pub memory_bytes: u64,
+    /// What the host calls itself.
+    #[serde(skip)]
+    pub name: String,
+    /// Its distribution.
+    #[serde(skip)]
+    pub operating_system: String,
     /// KVM, or why it can't be used.
     pub kvm: String,
     /// KVM's kind, when it can be used.
@@ -52,12 +61,26 @@ pub fn info(root: &Root) -> Info {
             .into_owned(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
         memory_mib: memory_mib(),
+        memory_bytes: memory_bytes(),
+        name: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        operating_system: operating_system(),
         kvm,
         host_kind,
         host_cmdline,
         vmm,
         guest_kernel,
     }
+}
+
+/// As os-release(5) has it for people.
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let mut lines = text.lines();
+    let name = lines.find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.unwrap_or("Linux").trim_matches('"').to_owned()
 }
 
 fn describe(kind: HostKind) -> String {

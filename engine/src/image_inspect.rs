@@ -113,6 +113,15 @@ fn container_config(image: &Image) -> Value {
                     .into(),
                 (_, value) => value,
             };
+            // Go's maps are written in the order of their keys; these come in none.
+            let value = match value {
+                Value::Object(map) => map
+                    .into_iter()
+                    .collect::<std::collections::BTreeMap<_, _>>()
+                    .into_iter()
+                    .collect(),
+                value => value,
+            };
             all.insert(name, value);
         }
     }

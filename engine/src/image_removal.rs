@@ -72,7 +72,9 @@ impl Engine {
         let image = images.resolve(text)?;
         let others = store.other_names(&image).map_err(ImageError::from)?;
         if image.reference.is_some() && others > 0 {
-            return Ok(store.remove(text).map_err(ImageError::from)?);
+            let removed = store.remove(text).map_err(ImageError::from)?;
+            images.tell_removed(&image.id, &removed);
+            return Ok(removed);
         }
         if image.reference.is_none() && others > 1 && !force {
             return Err(RemoveImageError::SeveralNames(image.id.short()));
@@ -84,21 +86,25 @@ impl Engine {
             let (image, container) = refused(container);
             return Err(RemoveImageError::Running { image, container });
         }
-        match users.first().map(refused) {
-            None => Ok(store.remove(text).map_err(ImageError::from)?),
-            Some(_) if force => Ok(store.untag(text).map_err(ImageError::from)?),
-            Some((image_id, container)) => Err(match &image.reference {
-                Some(name) => RemoveImageError::NameInUse {
-                    name: name.familiar(),
-                    container,
-                    image: image_id,
-                },
-                None => RemoveImageError::InUse {
-                    image: image_id,
-                    container,
-                },
-            }),
-        }
+        let removed = match users.first().map(refused) {
+            None => store.remove(text).map_err(ImageError::from)?,
+            Some(_) if force => store.untag(text).map_err(ImageError::from)?,
+            Some((image_id, container)) => {
+                return Err(match &image.reference {
+                    Some(name) => RemoveImageError::NameInUse {
+                        name: name.familiar(),
+                        container,
+                        image: image_id,
+                    },
+                    None => RemoveImageError::InUse {
+                        image: image_id,
+                        container,
+                    },
+                });
+            }
+        };
+        images.tell_removed(&image.id, &removed);
+        Ok(removed)
     }
 
     /// The containers that were made of an image.

@@ -1,6 +1,7 @@
 //! Requests of commands to a running container's monitor.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use rvm_agent_protocol::frame::{self, Kind};
@@ -36,8 +37,8 @@ pub fn request(folder: &ContainerFolder, request: &Request) -> Result<UnixStream
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
         _ => ClientError::Connect(error),
     })?;
-    frame::write_json(&mut stream, Kind::Request, request)?;
-    match frame::read(&mut stream)? {
+    frame::write_json(&mut stream, Kind::Request, request).map_err(gone)?;
+    match frame::read(&mut stream).map_err(gone)? {
         Some((Kind::Response, payload)) => {
             match serde_json::from_slice(&payload).map_err(frame::Error::from)? {
                 Response::Ok => Ok(stream),
@@ -48,9 +49,35 @@ pub fn request(folder: &ContainerFolder, request: &Request) -> Result<UnixStream
     }
 }
 
+/// A monitor that ends while it is asked closes the connection at any point of it.
+fn gone(error: frame::Error) -> ClientError {
+    let closed = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::UnexpectedEof
+        )
+    };
+    match error {
+        frame::Error::Io(error) if closed(&error) => ClientError::Gone,
+        other => other.into(),
+    }
+}
+
 /// A connection to the agent in the container's guest.
 pub fn connect_agent(folder: &ContainerFolder) -> Result<UnixStream, ClientError> {
     let stream = request(folder, &Request::Connect)?;
     let (_, fd) = microvm::receive(&stream, &mut [0]).map_err(frame::Error::from)?;
     fd.map(UnixStream::from).ok_or(ClientError::Gone)
+}
+
+/// Leaves the stream of a further process to the monitor, which tells of the process's end.
+pub fn follow(
+    folder: &ContainerFolder,
+    exec: String,
+    process: &UnixStream,
+) -> Result<(), ClientError> {
+    let stream = request(folder, &Request::Follow { exec })?;
+    microvm::send(&stream, &[0], process.as_fd()).map_err(|error| gone(error.into()))
 }

@@ -107,9 +107,10 @@ impl PruneFilter {
         )
     }
 
-    /// Containers have no labels here.
     fn takes_container(&self, container: &Container) -> bool {
-        self.takes(|_| None, Some(container.created))
+        let labels = &container.settings.labels;
+        let label = |key: &str| labels.get(key).map(String::as_str);
+        self.takes(label, Some(container.created))
     }
 
     fn takes<'a>(&self, label: impl Fn(&str) -> Option<&'a str>, made: Option<Timestamp>) -> bool {
@@ -140,7 +141,9 @@ impl Engine {
             .filter_map(|container| container.settings.image_id.parse().ok())
             .collect();
         let pruned = store.prune(which, &in_use, |image| filter.takes_image(image));
-        Ok(pruned.map_err(ImageError::from)?)
+        let pruned = pruned.map_err(ImageError::from)?;
+        images.tell_deleted(&pruned.removed.deleted);
+        Ok(pruned)
     }
 
     /// Removes containers that do not run.
@@ -157,7 +160,11 @@ impl Engine {
                     pruned.reclaimed += size;
                 }
                 // Somebody has started it since.
-                Err(RemoveError::Running(_)) => {}
+                Err(
+                    RemoveError::Running { .. }
+                    | RemoveError::Paused(_)
+                    | RemoveError::InProgress(_),
+                ) => {}
                 Err(error) => return Err(error.into()),
             }
         }

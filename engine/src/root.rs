@@ -63,6 +63,16 @@ impl Root {
         &self.0
     }
 
+    /// A short name for it, which is stable over versions, and for another root folder another one.
+    pub fn tag(&self) -> String {
+        let bytes = self.0.as_os_str().as_encoded_bytes();
+        // The FNV-1a hash.
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        format!("{:06x}", hash & 0xff_ffff)
+    }
+
     /// The database of containers.
     pub fn database(&self) -> PathBuf {
         self.0.join("rvm.db")
@@ -73,9 +83,19 @@ impl Root {
         self.0.join("host.json")
     }
 
+    /// The folder of the templates that microVMs start from.
+    pub fn templates(&self) -> PathBuf {
+        self.0.join("templates")
+    }
+
     /// The folder that holds each container's own.
     pub fn containers(&self) -> PathBuf {
         self.0.join("containers")
+    }
+
+    /// The folder of file systems in which nothing is yet, from which containers' writable layers are copied.
+    pub fn disks(&self) -> PathBuf {
+        self.0.join("disks")
     }
 
     /// A container's folder.
@@ -120,6 +140,16 @@ impl ContainerFolder {
     /// The file whose lock is the right to change the container.
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
+    }
+
+    /// The disk of its writable layer.
+    pub fn disk(&self) -> PathBuf {
+        self.0.join("disk.ext4")
+    }
+
+    /// The folder of its checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
     }
 
     /// What the container has written, in Docker's json-file format.

@@ -36,13 +36,20 @@ impl Engine {
     pub fn disk_usage(&self) -> Result<DiskUsage, UsageError> {
         let images = Images::open(self.root())?;
         let containers = self.list(true)?.into_iter().map(|container| {
-            let size = folder_size(self.root().container(&container.id).path());
+            let size = self.written_bytes(&container);
             (container, size)
         });
         Ok(DiskUsage {
             containers: containers.collect(),
             images: images.store().usage().map_err(ImageError::from)?,
         })
+    }
+}
+
+impl Engine {
+    /// What a container has written itself, in bytes on the disk.
+    pub fn written_bytes(&self, container: &Container) -> u64 {
+        folder_size(self.root().container(&container.id).path())
     }
 }
 

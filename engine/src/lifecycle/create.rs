@@ -7,16 +7,28 @@ use rvm_vmm::config::MIN_MEMORY_MIB;
 
 use super::Engine;
 use crate::container::{Container, NetworkMode, Settings};
+use crate::disk;
 use crate::id::ContainerId;
-use crate::image::{ImageError, Images};
-use crate::microvm::{self, ArtifactError, Artifacts, HostError};
+use crate::image::{Image, ImageError, Images};
+use crate::log::LogOptions;
+use crate::microvm::{self, ArtifactError, Artifacts, HostError, agent_program};
 use crate::name::Name;
 use crate::options::cpus::Cpus;
 use crate::options::env::Setting;
+use crate::options::guest::GuestOptions;
+use crate::options::health::Parts;
+use crate::options::isolation::{self, InvalidIsolation, Isolation};
+use crate::options::label::Labels;
+use crate::options::limits::Limits;
 use crate::options::memory::Memory;
+use crate::options::oci_runtime::{self, UnknownRuntime};
 use crate::options::port::Publish;
+use crate::options::restart::RestartPolicy;
 use crate::options::signal::{InvalidSignal, Signal};
+use crate::sandbox::SandboxError;
+use crate::spec;
 use crate::spec::process::{self, NoCommand};
+use crate::spec::{SpecError, first_process, runtime_spec};
 use crate::state::DatabaseError;
 
 /// The memory of a container that doesn't say.
@@ -24,6 +36,9 @@ pub const DEFAULT_MEMORY: Memory = Memory::mib(256);
 
 /// How often a random name is tried before numbers are added.
 const NAME_TRIES: usize = 8;
+
+/// The least memory that Docker holds a container to.
+const SMALLEST_LIMIT: Memory = Memory::mib(6);
 
 /// The longest host name that the kernel takes, in bytes.
 const HOSTNAME_LIMIT: usize = 64;
@@ -55,7 +70,11 @@ pub struct Request {
     pub auto_remove: bool,
     /// The root file system can't be written.
     pub read_only: bool,
-    /// Memory; [`DEFAULT_MEMORY`] without.
+    /// What it runs in; without, what [`isolation::VARIABLE`] says.
+    pub isolation: Option<Isolation>,
+    /// Which OCI runtime makes and runs it; without, what [`oci_runtime::VARIABLE`] says, or rvm's own.
+    pub runtime: Option<String>,
+    /// Memory; [`DEFAULT_MEMORY`] without, or in a sandbox as much as there is.
     pub memory: Option<Memory>,
     /// Processors; one without.
     pub cpus: Option<Cpus>,
@@ -63,8 +82,28 @@ pub struct Request {
     pub network: NetworkMode,
     /// Ports to publish.
     pub publish: Vec<Publish>,
+    /// Where its output goes.
+    pub log: LogOptions,
     /// In place of the installed kernel.
     pub kernel: Option<PathBuf>,
+    /// Labels, above those of the image.
+    pub labels: Labels,
+    /// In place of the image's stop signal.
+    pub stop_signal: Option<Signal>,
+    /// Seconds to end after the stop signal.
+    pub stop_timeout: Option<i64>,
+    /// When it is started again.
+    pub restart: RestartPolicy,
+    /// How its health is checked, above what the image says.
+    pub health_check: Parts,
+    /// What it may take of its guest.
+    pub limits: Limits,
+    /// The size of its writable layer; [`disk::DEFAULT_SIZE`] without.
+    pub storage_size: Option<Memory>,
+    /// Boot instead of going on from a template.
+    pub no_template: bool,
+    /// What takes effect inside the guest.
+    pub guest: GuestOptions,
 }
 
 /// Why a container is not made.
@@ -98,6 +137,53 @@ pub enum CreateError {
         "a container without a network (--network none) can't publish ports: leave out --network or --publish"
     )]
     PortsWithoutNetwork,
+    /// A container can't be removed and started again.
+    #[error("Conflicting options: cannot specify both --restart and --rm")]
+    RestartAndRemove,
+    /// Too small or too large a writable layer.
+    #[error(
+        "invalid size of the writable layer (--storage-opt size=): from {} MiB to {} GiB are possible",
+        disk::SMALLEST.whole_mib(), disk::LARGEST.whole_mib() >> 10
+    )]
+    StorageSize,
+    /// A MAC address without a network.
+    #[error(
+        "conflicting options: a container without a network (--network none) can't have a mac-address"
+    )]
+    MacWithoutNetwork,
+    /// Neither vm nor container.
+    #[error("{} is not usable", isolation::VARIABLE)]
+    Isolation(#[from] InvalidIsolation),
+    /// The host can't have a sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// A kernel for a container that has none of its own.
+    #[error(
+        "conflicting options: with --isolation container the kernel is the host's, and --kernel has no meaning"
+    )]
+    KernelOfHost,
+    /// Less than a container can live with.
+    #[error("Minimum memory limit allowed is 6MB")]
+    TooSmallLimit,
+    /// No such runtime.
+    #[error(transparent)]
+    Runtime(#[from] UnknownRuntime),
+    /// A runtime in a guest.
+    #[error("the OCI runtime {0} can't run in a microVM: --runtime needs --isolation container")]
+    RuntimeOfGuest(String),
+    /// What another runtime is not given.
+    #[error(
+        "conflicting options: {0} is of rvm's own runtime, and --runtime (or RVM_RUNTIME) names another one"
+    )]
+    OfOwnRuntime(&'static str),
+    /// A kernel parameter that is not the container's.
+    #[error(
+        "sysctl \"{0}\" is not in a separate kernel namespace: with --isolation container it would be the host's"
+    )]
+    ParameterOfHost(String),
+    /// The options can't be turned into a specification.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The image's stop signal.
     #[error("the image's StopSignal is not usable")]
     StopSignal(#[source] InvalidSignal),
@@ -124,19 +210,31 @@ pub enum CreateError {
 impl Engine {
     /// Makes a container.
     pub fn create(&self, request: Request) -> Result<Container, CreateError> {
-        check(&request)?;
+        let isolation = match request.isolation {
+            Some(isolation) => isolation,
+            None => Isolation::of_environment()?,
+        };
+        check(&request, isolation)?;
+        let runtime = runtime(&request, isolation)?;
         let images = Images::open(&self.root)?;
         // Until the container is in the database, nobody removes its image.
         let _hold = images.store().hold_names(false).map_err(ImageError::from)?;
         let image = images.resolve(&request.image)?;
         let name = request.name.clone();
+        let (memory, cpus) = (request.memory, request.cpus);
         let id = ContainerId::random().map_err(CreateError::Random)?;
-        let settings = settings(
-            &id,
-            request,
-            image.id.to_string(),
-            image.config.config().as_ref(),
-        )?;
+        let settings = Settings {
+            isolation,
+            runtime,
+            ..settings(&id, request, image.id.to_string(), &image)?
+        };
+        let settings = match isolation {
+            Isolation::Vm => settings,
+            Isolation::Container => in_sandbox(settings, memory, cpus),
+        };
+        // What the options ask for has to be possible.
+        runtime_spec(&settings)?;
+        spec::guest::filter(&settings.guest, &first_process(&settings)?)?;
         self.insert(&id, name, &settings)?;
         Ok(self
             .database
@@ -173,17 +271,10 @@ impl Engine {
     }
 }
 
-fn check(request: &Request) -> Result<(), CreateError> {
-    let memory = request.memory.unwrap_or(DEFAULT_MEMORY).whole_mib();
-    let host = microvm::memory_mib();
-    if memory < MIN_MEMORY_MIB {
-        return Err(CreateError::TooLittleMemory);
-    }
-    if memory > host {
-        return Err(CreateError::TooMuchMemory {
-            host,
-            asked: memory,
-        });
+fn check(request: &Request, isolation: Isolation) -> Result<(), CreateError> {
+    match isolation {
+        Isolation::Vm => check_size(request.memory.unwrap_or(DEFAULT_MEMORY))?,
+        Isolation::Container => check_shared(request)?,
     }
     if let Some(folder) = &request.working_dir
         && !folder.starts_with('/')
@@ -195,12 +286,99 @@ fn check(request: &Request) -> Result<(), CreateError> {
     {
         return Err(CreateError::Hostname(hostname.clone()));
     }
+    if let Some(size) = request.storage_size
+        && !(disk::SMALLEST..=disk::LARGEST).contains(&size)
+    {
+        return Err(CreateError::StorageSize);
+    }
+    if request.auto_remove && request.restart != RestartPolicy::No {
+        return Err(CreateError::RestartAndRemove);
+    }
     if request.network == NetworkMode::None && !request.publish.is_empty() {
         return Err(CreateError::PortsWithoutNetwork);
     }
-    microvm::open_kvm()?;
-    Artifacts::find(request.kernel.as_deref())?.open_kernel()?;
+    if request.network == NetworkMode::None && request.guest.mac_address.is_some() {
+        return Err(CreateError::MacWithoutNetwork);
+    }
+    if let Some(domain) = &request.guest.domainname
+        && !is_hostname(domain)
+    {
+        return Err(CreateError::Hostname(domain.clone()));
+    }
+    match isolation {
+        Isolation::Vm => {
+            microvm::open_kvm()?;
+            Artifacts::find(request.kernel.as_deref())?.open_kernel()?;
+        }
+        Isolation::Container => {
+            agent_program()?;
+        }
+    }
     Ok(())
+}
+
+/// A guest's memory.
+fn check_size(memory: Memory) -> Result<(), CreateError> {
+    let memory = memory.whole_mib();
+    let host = microvm::memory_mib();
+    if memory < MIN_MEMORY_MIB {
+        return Err(CreateError::TooLittleMemory);
+    }
+    if memory > host {
+        return Err(CreateError::TooMuchMemory {
+            host,
+            asked: memory,
+        });
+    }
+    Ok(())
+}
+
+/// What can't be had where the kernel is the host's.
+fn check_shared(request: &Request) -> Result<(), CreateError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(SandboxError::NotRoot.into());
+    }
+    if request.kernel.is_some() {
+        return Err(CreateError::KernelOfHost);
+    }
+    if request.memory.is_some_and(|memory| memory < SMALLEST_LIMIT) {
+        return Err(CreateError::TooSmallLimit);
+    }
+    let foreign = |name: &&String| !isolation::is_own_parameter(name);
+    match request.guest.sysctls.keys().find(foreign) {
+        Some(name) => Err(CreateError::ParameterOfHost(name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The runtime that is asked for, if it is not rvm's own.
+fn runtime(request: &Request, isolation: Isolation) -> Result<Option<PathBuf>, CreateError> {
+    if isolation == Isolation::Vm {
+        return match request.runtime.as_deref() {
+            None | Some(oci_runtime::OWN) => Ok(None),
+            Some(name) => Err(CreateError::RuntimeOfGuest(name.to_owned())),
+        };
+    }
+    let runtime = oci_runtime::find(request.runtime.as_deref())?;
+    match runtime {
+        Some(_) if request.guest.init => Err(CreateError::OfOwnRuntime("--init")),
+        Some(_) if request.guest.privileged => Err(CreateError::OfOwnRuntime("--privileged")),
+        runtime => Ok(runtime),
+    }
+}
+
+/// Without a guest that is made to measure, what was asked for are limits.
+fn in_sandbox(settings: Settings, memory: Option<Memory>, cpus: Option<Cpus>) -> Settings {
+    Settings {
+        memory: Memory::mib(microvm::memory_mib()),
+        cpus: Cpus::MOST,
+        limits: Limits {
+            memory,
+            cpus,
+            ..settings.limits
+        },
+        ..settings
+    }
 }
 
 fn is_hostname(text: &str) -> bool {
@@ -216,16 +394,33 @@ fn settings(
     id: &ContainerId,
     request: Request,
     image_id: String,
-    image: Option<&oci_spec::image::Config>,
+    image: &Image,
 ) -> Result<Settings, CreateError> {
+    // One that is not understood is none, as with Docker.
+    let of_image: Option<Parts> = image
+        .health_check
+        .clone()
+        .and_then(|parts| serde_json::from_value(parts).ok());
+    let image = image.config.config().as_ref();
     let text = |value: Option<&String>| value.filter(|text| !text.is_empty()).cloned();
     let hostname = request.hostname.unwrap_or_else(|| id.short().to_owned());
+    let mut labels: Labels = image
+        .and_then(|image| image.labels().clone())
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    labels.extend(request.labels);
     let stop_signal = match image.and_then(|image| text(image.stop_signal().as_ref())) {
+        _ if request.stop_signal.is_some() => request.stop_signal.unwrap_or(Signal::TERM),
         Some(signal) => signal.parse().map_err(CreateError::StopSignal)?,
         None => Signal::TERM,
     };
+    let (entrypoint, command) =
+        process::args(image, request.entrypoint.as_deref(), &request.command)?;
     Ok(Settings {
-        args: process::args(image, request.entrypoint.as_deref(), &request.command)?,
+        args: [&*entrypoint, &*command].concat(),
+        entrypoint,
+        labels,
         env: process::environment(image, &hostname, request.tty, &request.env),
         working_dir: request
             .working_dir
@@ -245,14 +440,24 @@ fn settings(
         open_stdin: request.open_stdin,
         auto_remove: request.auto_remove,
         read_only: request.read_only,
+        isolation: Isolation::default(),
+        runtime: None,
         memory: request.memory.unwrap_or(DEFAULT_MEMORY),
         cpus: request.cpus.unwrap_or(Cpus::ONE),
         stop_signal,
+        stop_timeout: request.stop_timeout,
+        restart: request.restart,
+        storage_size: request.storage_size,
+        limits: request.limits,
+        health_check: request.health_check.above(of_image.as_ref()),
         network: request.network,
         publish: request.publish,
+        log: request.log,
         kernel: request
             .kernel
             .map(|kernel| std::path::absolute(&kernel).unwrap_or(kernel)),
+        no_template: request.no_template,
+        guest: request.guest,
     })
 }
 

@@ -4,11 +4,12 @@ use rvm_agent_protocol::{Exec, FailureKind, Request as AgentRequest, WindowSize}
 
 use super::Engine;
 use crate::container::{Container, State};
+use crate::exec_events::ExecEvents;
 use crate::microvm::{Agent, AgentError};
 use crate::monitor_client::{self, ClientError};
 use crate::options::env::{self, Setting};
 use crate::session::Session;
-use crate::spec::{SpecError, exec_process};
+use crate::spec::{self, SpecError, exec_process};
 
 /// A process that is asked for.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Request {
     pub user: Option<String>,
     /// The process gets a terminal.
     pub tty: bool,
+    /// The process gets every capability.
+    pub privileged: bool,
     /// Keep standard input open.
     pub open_stdin: bool,
     /// The caller's terminal.
@@ -35,6 +38,9 @@ pub enum ExecError {
     /// The container doesn't run.
     #[error("container {0} is not running")]
     NotRunning(String),
+    /// Its vCPUs stand still.
+    #[error("container {0} is paused, unpause the container before exec")]
+    Paused(String),
     /// The working folder is not absolute.
     #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
     WorkingDir(String),
@@ -44,6 +50,9 @@ pub enum ExecError {
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentError),
+    /// No descriptor for the session.
+    #[error("the process was started, but its streams can't be followed")]
+    Session(#[source] std::io::Error),
     /// The specification.
     #[error(transparent)]
     Spec(#[from] SpecError),
@@ -67,6 +76,9 @@ impl Engine {
     /// Starts a process in a running container.
     pub fn exec(&self, container: &Container, request: Request) -> Result<Session, ExecError> {
         let not_running = || ExecError::NotRunning(container.id.to_string());
+        if container.state == State::Paused {
+            return Err(ExecError::Paused(container.id.to_string()));
+        }
         if container.state != State::Running {
             return Err(not_running());
         }
@@ -82,9 +94,13 @@ impl Engine {
         if request.tty && !container.settings.tty {
             base.push("TERM=xterm".to_owned());
         }
-        process.set_args(Some(request.command));
+        let command = request.command;
+        process.set_args(Some(command.clone()));
         process.set_env(Some(env::merge(base, &request.env)));
         process.set_terminal(Some(request.tty));
+        if request.privileged {
+            spec::guest::privilege(&mut process)?;
+        }
         if let Some(folder) = request.working_dir {
             process.set_cwd(folder.into());
         }
@@ -94,6 +110,7 @@ impl Engine {
                 other => other.into(),
             },
         )?;
+        let events = ExecEvents::begin(&self.root, &container.id, &command);
         let mut agent = Agent::new(stream);
         agent.call(&AgentRequest::Exec(Box::new(Exec {
             id: container.id.to_string(),
@@ -104,6 +121,6 @@ impl Engine {
             stdin: request.open_stdin,
             window: request.window.filter(|_| request.tty),
         })))?;
-        Ok(Session::new(agent.into_stream()))
+        Session::with_events(agent.into_stream(), events).map_err(ExecError::Session)
     }
 }

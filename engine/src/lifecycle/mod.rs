@@ -1,26 +1,51 @@
 //! What can be done with containers.
 
+mod archive;
+mod attach;
+mod boot;
+mod changes;
+mod checkpoint;
+mod commit;
+mod copied;
+mod copy;
 mod create;
+mod events;
 mod exec;
 mod list;
-mod logs;
+mod pause;
 mod recover;
 mod remove;
+mod restart;
 mod signal;
 mod start;
+mod template;
+mod update;
 
+pub use archive::{ArchiveError, Transfer};
+pub use attach::AttachError;
+pub use boot::{UnitError, disable as disable_boot, enable as enable_boot};
+pub use changes::Change;
+pub use checkpoint::CheckpointRequestError;
+pub use commit::{CommitError, CommitRequest};
+pub use copied::Copied;
+pub use copy::{CopyError, CopyOptions};
 pub use create::{CreateError, Request as CreateRequest};
+pub use events::{EventFilter, EventFilterError, Events, EventsError};
 pub use exec::{ExecError, Request as ExecRequest};
-pub use logs::{LogError, Logs};
+pub use pause::PauseError;
 pub use remove::RemoveError;
+pub use restart::{RenameError, RestartError};
 pub use rvm_agent_protocol::WindowSize;
-pub use signal::{STOP_PATIENCE, SignalError};
+pub use signal::{SignalError, Stop};
 pub use start::{Attach, MONITOR_CLIENT_FD, MONITOR_LOCK_FD, StartError, Started};
+pub use template::TemplateMakeError;
+pub use update::{Update, UpdateError};
 
 use std::io;
 use std::time::Duration;
 
 use crate::container::Container;
+use crate::event::{Attributes, NewEvent};
 use crate::lock::Lock;
 use crate::root::{Root, RootError};
 use crate::state::{Database, DatabaseError, Found};
@@ -57,6 +82,13 @@ pub enum FindError {
     Database(#[from] DatabaseError),
 }
 
+impl FindError {
+    /// Whether there is just none.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
+    }
+}
+
 impl Engine {
     /// The engine on a root folder. Containers whose monitors have died are put in order on the way.
     pub fn open(root: Root) -> Result<Self, OpenError> {
@@ -83,6 +115,21 @@ impl Engine {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(None)
+    }
+
+    /// Records an event that tells no change of a container's state; those are recorded with the change.
+    pub fn record(&self, event: &NewEvent) -> Result<(), DatabaseError> {
+        self.database.record(event)
+    }
+
+    /// Records an event of a container, with its name, its image, its labels and `more`.
+    pub fn record_container(
+        &self,
+        container: &Container,
+        action: &str,
+        more: Attributes,
+    ) -> Result<(), DatabaseError> {
+        self.database.record_container(&container.id, action, more)
     }
 
     /// The root folder.

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::Engine;
-use crate::container::Container;
+use crate::container::{Container, State};
 use crate::lock::Lock;
 use crate::put_away;
-use crate::state::DatabaseError;
+use crate::state::{DatabaseError, Ending};
 
 /// The exit code of a container whose end nobody has seen.
 pub const LOST: i32 = 137;
@@ -14,7 +14,7 @@ pub const LOST: i32 = 137;
 impl Engine {
     /// Records containers whose monitors have died as exited, gives back what they had, and removes folders that belong to nothing.
     pub(super) fn recover(&self) -> Result<(), DatabaseError> {
-        for container in self.database.active()? {
+        for container in self.database.in_hand()? {
             match Lock::try_take(&self.root.container(&container.id)) {
                 Ok(Some(lock)) => self.recover_one(&container, lock)?,
                 Ok(None) => {}
@@ -36,17 +36,32 @@ impl Engine {
         let Some(container) = self.database.get(id)? else {
             return Ok(());
         };
-        if !container.state.is_active() {
+        let removing = container.state == State::Removing;
+        if !container.state.is_active() && !removing {
             return Ok(());
         }
-        tracing::info!(id = id.short(), "the container's monitor has died");
+        tracing::info!(
+            id = id.short(),
+            "whoever had the container in hand has died"
+        );
+        put_away::sandbox(&self.root, &container);
         put_away::resources(&self.root, &self.database, id);
-        if container.settings.auto_remove {
+        if removing || container.settings.auto_remove {
             put_away::remove(&self.root, &self.database, id);
+        } else if container.state == State::Restarting {
+            // How it ended is known.
+            self.database.set_exited(id)?;
         } else {
-            let reason = "its monitor has ended unexpectedly";
-            self.database
-                .set_exited(id, Timestamp::now(), LOST, Some(reason))?;
+            self.database.set_ended(
+                id,
+                &Ending {
+                    finished: Timestamp::now(),
+                    exit_code: LOST,
+                    error: Some("its monitor has ended unexpectedly"),
+                    oom_killed: false,
+                    next: State::Exited,
+                },
+            )?;
         }
         drop(lock);
         Ok(())

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -14,9 +15,13 @@ use rvm_agent_protocol::frame::{self, Kind};
 use super::{Engine, LockError};
 use crate::container::{Container, State};
 use crate::lock::Lock;
+use crate::microvm::{self, ArtifactError};
 use crate::monitor::protocol::{Failure, Request, Response};
+use crate::monitor_client;
+use crate::name::Name;
 use crate::session::Session;
 use crate::state::DatabaseError;
+use crate::timing;
 
 /// The descriptors that a monitor inherits: its first client's connection, and the container's lock.
 pub const MONITOR_CLIENT_FD: RawFd = 3;
@@ -40,6 +45,12 @@ pub enum StartError {
     /// It runs already.
     #[error("container {0} is already running")]
     AlreadyRunning(String),
+    /// It is paused.
+    #[error("cannot start a paused container, try unpause instead")]
+    Paused,
+    /// It is being removed.
+    #[error("container is marked for removal and cannot be started")]
+    Removing,
     /// It was removed in the meantime.
     #[error("No such container: {0}")]
     NotFound(String),
@@ -49,6 +60,9 @@ pub enum StartError {
     /// The monitor could not be started.
     #[error("cannot start the container's monitor")]
     Monitor(#[source] io::Error),
+    /// Its program is missing.
+    #[error(transparent)]
+    Program(#[from] ArtifactError),
     /// The monitor went without a word.
     #[error("the container's monitor has ended unexpectedly; the reason may be in {0}")]
     MonitorGone(std::path::PathBuf),
@@ -93,24 +107,40 @@ impl Started {
 impl Engine {
     /// Starts a container, and returns when its process runs.
     pub fn start(&self, container: &Container, attach: Attach) -> Result<Started, StartError> {
+        self.start_from(container, attach, None)
+    }
+
+    /// As [`start`](Self::start), from a checkpoint if one is given.
+    pub fn start_from(
+        &self,
+        container: &Container,
+        attach: Attach,
+        checkpoint: Option<&Name>,
+    ) -> Result<Started, StartError> {
         let folder = self.root.container(&container.id);
         let lock = self.lock(container)?;
-        let lock = lock.ok_or_else(|| StartError::AlreadyRunning(container.name.to_string()))?;
-        match self.database.get(&container.id)? {
-            Some(Container {
-                state: State::Running,
-                ..
-            }) => return Err(StartError::AlreadyRunning(container.name.to_string())),
-            Some(_) => {}
-            None => {
+        let now = self.database.get(&container.id)?;
+        let Some(now) = now else {
+            if lock.is_some() {
                 // The folder came back with the lock.
                 let _ = folder.remove();
-                return Err(StartError::NotFound(container.name.to_string()));
             }
-        }
+            return Err(StartError::NotFound(container.name.to_string()));
+        };
+        let lock = match (lock, now.state) {
+            (_, State::Removing | State::Dead) => return Err(StartError::Removing),
+            (None, State::Paused) => return Err(StartError::Paused),
+            (None, State::Starting) => {
+                self.wait_started(container);
+                return Err(StartError::AlreadyRunning(container.name.to_string()));
+            }
+            (None, _) => return Err(StartError::AlreadyRunning(container.name.to_string())),
+            (Some(lock), _) => lock,
+        };
+        let program = microvm::monitor_program()?;
         self.database.set_starting(&container.id)?;
         let (mut ours, theirs) = UnixStream::pair().map_err(StartError::Monitor)?;
-        let mut monitor = match self.spawn_monitor(container, lock, theirs) {
+        let mut monitor = match self.spawn_monitor(container, lock, theirs, checkpoint, &program) {
             Ok(monitor) => monitor,
             Err(error) => {
                 self.database
@@ -118,6 +148,7 @@ impl Engine {
                 return Err(StartError::Monitor(error));
             }
         };
+        timing::mark("monitor started");
         let Attach {
             stdin,
             output,
@@ -155,25 +186,37 @@ impl Engine {
         }
     }
 
-    /// Starts `rvm monitor` as a session of its own. With the child's copy of the lock ours is closed; the lock goes over to it.
+    /// Waits until a container that somebody else starts runs, or does not.
+    pub(super) fn wait_started(&self, container: &Container) {
+        let attach = Request::Attach {
+            stdin: false,
+            output: false,
+            window: None,
+        };
+        if let Err(error) = monitor_client::request(&self.root.container(&container.id), &attach) {
+            tracing::debug!(%error, "the container that another command starts does not run");
+        }
+    }
+
+    /// Starts `rvm-monitor` as a session of its own. With the child's copy of the lock ours is closed; the lock goes over to it.
     fn spawn_monitor(
         &self,
         container: &Container,
         lock: Lock,
         client: UnixStream,
+        checkpoint: Option<&Name>,
+        program: &Path,
     ) -> io::Result<Child> {
         let log = File::options()
             .append(true)
             .create(true)
             .open(self.root.container(&container.id).monitor_log())?;
         let lock: OwnedFd = lock.share()?;
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .arg0("rvm")
-            .arg("--root")
-            .arg(self.root.path())
-            .arg("monitor")
-            .arg(container.id.as_str());
+        let mut command = Command::new(program);
+        command.arg(self.root.path()).arg(container.id.as_str());
+        if let Some(checkpoint) = checkpoint {
+            command.arg(checkpoint.as_str());
+        }
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

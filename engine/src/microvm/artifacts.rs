@@ -52,17 +52,6 @@ fn shown(folders: &[PathBuf]) -> String {
 impl Artifacts {
     /// Finds the files; `kernel` is used in place of the installed kernel.
     pub fn find(kernel: Option<&Path>) -> Result<Self, ArtifactError> {
-        let folders = folders();
-        let find = |name| {
-            folders
-                .iter()
-                .map(|folder| folder.join(name))
-                .find(|path| path.is_file())
-                .ok_or_else(|| ArtifactError::Missing {
-                    name,
-                    folders: folders.clone(),
-                })
-        };
         let kernel = match kernel {
             Some(kernel) => kernel.to_owned(),
             None => find("vmlinux")?,
@@ -95,6 +84,30 @@ impl Artifacts {
     pub fn open_initramfs(&self) -> Result<File, ArtifactError> {
         open(&self.initramfs)
     }
+}
+
+/// The program that is started beside each container.
+pub fn monitor_program() -> Result<PathBuf, ArtifactError> {
+    find("rvm-monitor")
+}
+
+/// The program `rvm-agent`, which a container without a microVM has in its sandbox.
+pub fn agent_program() -> Result<PathBuf, ArtifactError> {
+    find("rvm-agent")
+}
+
+/// The program `rvm-workload`, which benchmarks run inside containers.
+pub fn workload_program() -> Result<PathBuf, ArtifactError> {
+    find("rvm-workload")
+}
+
+fn find(name: &'static str) -> Result<PathBuf, ArtifactError> {
+    let folders = folders();
+    let found = folders
+        .iter()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    found.ok_or(ArtifactError::Missing { name, folders })
 }
 
 fn open(path: &Path) -> Result<File, ArtifactError> {

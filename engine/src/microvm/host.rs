@@ -108,6 +108,11 @@ fn store(path: &Path, report: &HostReport) -> io::Result<()> {
 
 /// The host's memory in MiB.
 pub fn memory_mib() -> u64 {
+    memory_bytes() >> 20
+}
+
+/// The host's memory in bytes.
+pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    (info.totalram as u64).saturating_mul(info.mem_unit.into()) >> 20
+    (info.totalram as u64).saturating_mul(info.mem_unit.into())
 }

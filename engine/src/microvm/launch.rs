@@ -17,6 +17,7 @@ use rvm_vmm::config::{Config, Disk, HostKind, Network, Start, Vsock};
 use rvm_vmm::control::{self, Event, Stop};
 
 use super::broker::Broker;
+use super::controller::Controller;
 
 /// The context id that every guest has; guests don't see each other over vsock, so one is enough.
 const GUEST_CID: u32 = 3;
@@ -24,7 +25,8 @@ const GUEST_CID: u32 = 3;
 /// The VMM's first inherited descriptor: its configuration. The others follow.
 const CONFIG_FD: RawFd = 3;
 
-const CMDLINE: &str = "quiet panic=-1 reboot=k console=ttyS0 noreplace-smp rootfstype=ramfs";
+/// The kernel's command line, to which the VMM adds what its devices and the host need.
+pub const CMDLINE: &str = "quiet panic=-1 reboot=k console=ttyS0 noreplace-smp rootfstype=ramfs rcupdate.rcu_cpu_stall_suppress=1 clocksource=kvm-clock";
 
 /// What a microVM is made of.
 #[derive(Debug)]
@@ -35,22 +37,41 @@ pub struct Machine {
     pub kvm: OwnedFd,
     /// What kind of KVM it is.
     pub host: HostKind,
-    /// The kernel.
-    pub kernel: File,
-    /// The initial root file system.
-    pub initramfs: File,
+    /// What it starts from.
+    pub origin: Origin,
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Processors.
     pub vcpus: u8,
     /// The layers, uppermost first, which become `/dev/vda` and so on.
     pub layers: Vec<File>,
+    /// The writable layer, the disk behind those of `layers`.
+    pub disk: Option<File>,
     /// A tap and the guest's MAC address on it.
     pub network: Option<(OwnedFd, [u8; 6])>,
     /// For the guest's serial console.
     pub console: File,
     /// For what the VMM has to say itself.
     pub log: File,
+}
+
+/// What a microVM starts from.
+#[derive(Debug)]
+pub enum Origin {
+    /// It boots.
+    Boot {
+        /// The kernel.
+        kernel: File,
+        /// The initial root file system.
+        initramfs: File,
+    },
+    /// It goes on from a snapshot of one of the same make.
+    Snapshot {
+        /// The snapshot's state.
+        state: File,
+        /// The snapshot's memory.
+        memory: File,
+    },
 }
 
 /// Why a microVM did not come up.
@@ -131,10 +152,6 @@ pub struct MicroVm {
 impl MicroVm {
     /// Starts the VMM. To be called from a thread that lives as long as the microVM shall.
     pub fn launch(machine: Machine) -> Result<(Self, Broker), LaunchError> {
-        let memory = guest_memory(machine.memory_mib).map_err(|source| LaunchError::Memory {
-            mib: machine.memory_mib,
-            source,
-        })?;
         let (control, vmm_control) = socketpair().map_err(LaunchError::Prepare)?;
         let (broker, vmm_broker) = socketpair().map_err(LaunchError::Prepare)?;
 
@@ -143,25 +160,41 @@ impl MicroVm {
             inherited.push(fd);
             CONFIG_FD + inherited.len() as RawFd
         };
+        let start = match machine.origin {
+            Origin::Boot { kernel, initramfs } => {
+                let memory =
+                    guest_memory(machine.memory_mib).map_err(|source| LaunchError::Memory {
+                        mib: machine.memory_mib,
+                        source,
+                    })?;
+                Start::Boot {
+                    memory_fd: give(memory),
+                    kernel_fd: give(kernel.into()),
+                    initramfs_fd: Some(give(initramfs.into())),
+                    cmdline: CMDLINE.to_owned(),
+                }
+            }
+            Origin::Snapshot { state, memory } => Start::Restore {
+                state_fd: give(state.into()),
+                memory_fd: give(memory.into()),
+            },
+        };
         let config = Config {
             kvm_fd: give(machine.kvm),
             memory_mib: machine.memory_mib,
             vcpus: machine.vcpus,
-            start: Start::Boot {
-                memory_fd: give(memory),
-                kernel_fd: give(machine.kernel.into()),
-                initramfs_fd: Some(give(machine.initramfs.into())),
-                cmdline: CMDLINE.to_owned(),
-            },
+            start,
             host: machine.host,
             control_fd: give(vmm_control),
             console_fd: Some(give(machine.console.into())),
             disks: machine
                 .layers
                 .into_iter()
-                .map(|layer| Disk {
-                    fd: give(layer.into()),
-                    read_only: true,
+                .map(|layer| (layer, true))
+                .chain(machine.disk.map(|disk| (disk, false)))
+                .map(|(file, read_only)| Disk {
+                    fd: give(file.into()),
+                    read_only,
                     serial: String::new(),
                 })
                 .collect(),
@@ -220,6 +253,24 @@ impl MicroVm {
         self.child.id()
     }
 
+    /// Waits until the vCPUs run.
+    pub fn wait_running(&self) -> Result<(), LaunchError> {
+        while !self.hear()? {}
+        Ok(())
+    }
+
+    /// Takes what the VMM says during a launch; whether it was that the vCPUs run.
+    fn hear(&self) -> Result<bool, LaunchError> {
+        match self.next_event().map_err(LaunchError::Control)? {
+            Some(Event::Running) => Ok(true),
+            // Answers, to questions that a launch does not ask.
+            Some(Event::Done | Event::Refused { .. }) => Ok(false),
+            Some(Event::Failed { message }) => Err(LaunchError::Failed(message)),
+            Some(Event::Stopped(stop)) => Err(LaunchError::Ended(End::Stopped(stop))),
+            None => Err(LaunchError::Ended(End::Vanished)),
+        }
+    }
+
     /// Waits until the guest has made a connection.
     pub fn wait_ready(&self, broker: &Broker, timeout: Duration) -> Result<(), LaunchError> {
         let deadline = Instant::now() + timeout;
@@ -242,15 +293,8 @@ impl MicroVm {
             let (control, broker) = (!fds[0].revents().is_empty(), fds[1].revents());
             // What the VMM says goes first: when it ends, the broker's end is closed as well.
             if control {
-                match self.next_event().map_err(LaunchError::Control)? {
-                    Some(Event::Running) => tracing::debug!("the vCPUs run"),
-                    // Answers, to questions that a launch does not ask.
-                    Some(Event::Done | Event::Refused { .. }) => {}
-                    Some(Event::Failed { message }) => return Err(LaunchError::Failed(message)),
-                    Some(Event::Stopped(stop)) => {
-                        return Err(LaunchError::Ended(End::Stopped(stop)));
-                    }
-                    None => return Err(LaunchError::Ended(End::Vanished)),
+                if self.hear()? {
+                    tracing::debug!("the vCPUs run");
                 }
             } else if broker.contains(PollFlags::IN) {
                 return Ok(());
@@ -316,6 +360,11 @@ impl MicroVm {
         Ok(Some(serde_json::from_slice(&packet[..length])?))
     }
 
+    /// A handle with which other threads can give the VMM commands.
+    pub fn controller(&self) -> io::Result<Controller> {
+        Ok(Controller::new(self.control.try_clone()?))
+    }
+
     /// A handle with which another thread can end the microVM.
     pub fn terminator(&self) -> io::Result<Terminator> {
         let pid = rustix::process::Pid::from_child(&self.child);
@@ -342,12 +391,17 @@ impl Drop for MicroVm {
     }
 }
 
-/// Ends a microVM from any thread.
+/// Ends a microVM, or a sandbox, from any thread.
 #[derive(Debug)]
 pub struct Terminator(OwnedFd);
 
 impl Terminator {
-    /// Kills the VMM, which can't object. That it has ended shows at all its sockets.
+    /// One for the process behind a pidfd.
+    pub fn new(process: OwnedFd) -> Self {
+        Self(process)
+    }
+
+    /// Kills its process, which can't object. That it has ended shows at all its sockets.
     pub fn terminate(&self) -> io::Result<()> {
         match pidfd_send_signal(&self.0, Signal::KILL) {
             Err(rustix::io::Errno::SRCH) => Ok(()),

@@ -1,43 +1,51 @@
-//! From a container's settings to its running process in a microVM.
+//! From a container's settings to its running process.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use rvm_agent_protocol::{
-    self as agent, Create, FailureKind, Guest, READY_PORT, Request, Rootfs, Writable,
+    self as agent, Adopt, Create, CreateOptions, FailureKind, Guest, Program, Request,
 };
 
+use super::guest::{GuestPlan, Prepared, Process, explain};
 use super::protocol::Failure;
+use super::sandboxed;
 use super::shared::Shared;
+use crate::checkpoint::{CheckpointError, Checkpoints};
 use crate::container::{Container, NetworkMode, Settings};
+use crate::disk::{Disk, DiskError};
+use crate::enclosure::Enclosure;
 use crate::error::chain;
 use crate::image::{ImageError, Images};
 use crate::microvm::{
-    self, Agent, AgentError, ArtifactError, Artifacts, Broker, BrokerError, HostError, LaunchError,
-    MAX_LAYERS, Machine, MicroVm,
+    self, Agent, AgentError, ArtifactError, Artifacts, HostError, LaunchError, MAX_LAYERS,
 };
+use crate::name::Name;
 use crate::network::{Connection, Endpoint, MTU, Network, NetworkError};
+use crate::options::isolation::Isolation;
 use crate::root::Root;
-use crate::spec::{SpecError, files, runtime_spec};
+use crate::sandbox::SandboxError;
+use crate::spec::{self, PREPARED, SpecError, files, first_process, runtime_spec};
 use crate::state::Database;
-
-/// How long a guest may take until its agent is there. An emulated guest kernel on a busy machine takes many times what it should.
-const BOOT_LIMIT: Duration = Duration::from_secs(600);
-
-/// How long the VMM's last word is waited for when its sockets are closed.
-const END_PATIENCE: Duration = Duration::from_secs(2);
+use crate::template::{About, Key, Templates};
+use crate::timing;
 
 /// Bytes of fresh entropy for a guest.
 const ENTROPY: usize = 64;
 
+/// The host name of a container that is held for whoever comes: as long as those of all who have not asked for another.
+const NOBODY: &str = "000000000000";
+
 /// A container that runs.
 #[derive(Debug)]
 pub struct Booted {
-    /// Its microVM.
-    pub vm: MicroVm,
+    /// Its microVM, or its sandbox.
+    pub enclosure: Enclosure,
     /// Its process's stream.
     pub stream: UnixStream,
     /// Its network, held as long as it runs.
@@ -64,18 +72,27 @@ pub enum BootError {
         /// Why.
         source: std::io::Error,
     },
+    /// No writable layer.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// No network.
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// The microVM.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The agent.
     #[error(transparent)]
     Agent(#[from] AgentError),
     /// The specification.
     #[error(transparent)]
     Spec(#[from] SpecError),
+    /// No checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// No random bytes, no process handle.
     #[error("a system call failed")]
     System(#[from] std::io::Error),
@@ -110,96 +127,212 @@ pub fn boot(
     container: &Container,
     shared: &Shared,
 ) -> Result<Booted, BootError> {
-    let settings = &container.settings;
-    let kvm = microvm::open_kvm()?;
-    let host = microvm::kind(root, &kvm)?.kind;
-    let artifacts = Artifacts::find(settings.kernel.as_deref())?;
-    let kernel = artifacts.open_kernel()?;
-    let layers = Images::open(root)?.layers(&settings.image_id, MAX_LAYERS)?;
-    let folder = root.container(&container.id);
-    let (connection, tap) = match settings.network {
-        NetworkMode::None => (None, None),
-        NetworkMode::Bridge => {
-            let (connection, tap) =
-                Network::of(root).connect(database, &container.id, &settings.publish)?;
-            let mac = connection.endpoint.mac;
-            (Some(connection), Some((tap, mac)))
-        }
-    };
-    let disks = layers.len();
-    let machine = Machine {
-        vmm: artifacts.vmm.clone(),
-        kvm,
-        host,
-        kernel,
-        initramfs: artifacts.open_initramfs()?,
-        memory_mib: settings.memory.whole_mib(),
-        vcpus: settings.cpus.vcpus(),
-        layers,
-        network: tap,
-        console: create(folder.console())?,
-        log: append(folder.monitor_log())?,
-    };
-    let (vm, broker) = MicroVm::launch(machine)?;
-    tracing::debug!(pid = vm.pid(), "the VMM runs");
-    if shared.set_vm(vm.terminator()?) {
-        return Err(BootError::Killed);
-    }
+    let (prepared, connection) = prepare(root, database, container, shared, false)?;
     let endpoint = connection.as_ref().map(|connection| &connection.endpoint);
-    match start_process(container, disks, endpoint, shared, &vm, broker) {
+    let Prepared {
+        enclosure,
+        agent,
+        process,
+    } = prepared;
+    match start_process(container, endpoint, shared, &enclosure, agent, process) {
         Ok(stream) => Ok(Booted {
-            vm,
+            enclosure,
             stream,
             connection,
         }),
         Err(_) if shared.killed() => Err(BootError::Killed),
-        Err(error) => Err(explain(error, vm)),
+        Err(error) => Err(explain(error, enclosure)),
     }
 }
 
-/// Waits for the guest, makes the container in it, and starts its process once the first client is attached.
+/// Makes the templates from which containers of these settings go on, as far as they are missing; the last one's key. The container's
+/// own process never runs, but what it has been given is to be given back.
+pub fn make_templates(
+    root: &Root,
+    database: &Database,
+    container: &Container,
+) -> Result<Option<Key>, BootError> {
+    let shared = Shared::new(false);
+    let (prepared, _connection) = prepare(root, database, container, &shared, true)?;
+    let Prepared {
+        enclosure,
+        mut agent,
+        process,
+    } = prepared;
+    match process {
+        Process::Waiting(made) => Ok(made.map(|(_, key)| key)),
+        Process::Held(key) => Ok(Some(key)),
+        Process::ToHold(hold) => match hold.save(&mut agent, &enclosure) {
+            Ok(()) => Ok(Some(hold.key)),
+            Err(error) => Err(explain(error.into(), enclosure)),
+        },
+    }
+}
+
+/// A guest or a sandbox in which the container's process waits, and its network.
+fn prepare(
+    root: &Root,
+    database: &Database,
+    container: &Container,
+    shared: &Shared,
+    hold: bool,
+) -> Result<(Prepared, Option<Connection>), BootError> {
+    if container.settings.isolation == Isolation::Container {
+        return sandboxed::prepare(root, container, shared, Some(database));
+    }
+    let mut plan = plan(root, container)?;
+    plan.held = held_create(container)?;
+    plan.hold = hold;
+    let (connection, tap) = connect(root, database, container, None)?;
+    timing::mark("network ready");
+    let prepared = GuestPlan { tap, ..plan }.start(shared)?;
+    Ok((prepared, connection))
+}
+
+type Tap = (OwnedFd, [u8; 6]);
+
+/// The container's network, and the tap that the guest gets.
+fn connect(
+    root: &Root,
+    database: &Database,
+    container: &Container,
+    address: Option<Ipv4Addr>,
+) -> Result<(Option<Connection>, Option<Tap>), BootError> {
+    let settings = &container.settings;
+    if settings.network == NetworkMode::None {
+        return Ok((None, None));
+    }
+    let network = Network::of(root);
+    let connection = network.connect(
+        database,
+        &container.id,
+        &settings.publish,
+        (address, settings.guest.mac_address),
+    )?;
+    let tap = network.tap(&connection.endpoint)?;
+    let mac = connection.endpoint.mac;
+    Ok((Some(connection), Some((tap, mac))))
+}
+
+/// Starts the container from a checkpoint.
+pub fn go_on(
+    root: &Root,
+    database: &Database,
+    container: &Container,
+    shared: &Shared,
+    name: &Name,
+) -> Result<Booted, BootError> {
+    let settings = &container.settings;
+    if settings.isolation == Isolation::Container {
+        return Err(CheckpointError::NoMicroVm(container.id.to_string()).into());
+    }
+    let mut plan = plan(root, container)?;
+    let checkpoints = Checkpoints::of(&plan.folder, &container.id);
+    let checkpoint = checkpoints.open(name, &plan.artifacts)?;
+    plan.about.memory_mib = checkpoint.about.memory_mib;
+    plan.about.vcpus = checkpoint.about.vcpus;
+    let before = checkpoint
+        .about
+        .endpoint
+        .as_ref()
+        .map(|before| before.address);
+    let (connection, tap) = connect(root, database, container, before)?;
+    let endpoint = connection.as_ref().map(|connection| &connection.endpoint);
+    let (vm, mut agent) = GuestPlan { tap, ..plan }.go_on(checkpoint.snapshot, shared)?;
+    let requests = [
+        Request::Configure(guest(settings, endpoint)?),
+        Request::Attach {
+            id: container.id.to_string(),
+            files: own_files(settings, endpoint),
+        },
+    ];
+    shared.wait_first_client();
+    let enclosure = Enclosure::MicroVm(vm);
+    match agent.call_all(&requests) {
+        Ok(()) => Ok(Booted {
+            enclosure,
+            stream: agent.into_stream(),
+            connection,
+        }),
+        Err(_) if shared.killed() => Err(BootError::Killed),
+        Err(error) => Err(explain(error.into(), enclosure)),
+    }
+}
+
+/// The guest of a container, without a network.
+pub(super) fn plan(root: &Root, container: &Container) -> Result<GuestPlan, BootError> {
+    let settings = &container.settings;
+    let kvm = microvm::open_kvm()?;
+    Ok(GuestPlan {
+        spec: runtime_spec(settings)?,
+        filter: spec::guest::filter(&settings.guest, &first_process(settings)?)?,
+        held: None,
+        hold: false,
+        program: program(settings),
+        devices: settings.guest.privileged,
+        folder: root.container(&container.id),
+        disk: Disk::of(root, &container.id, settings),
+        about: About {
+            image: settings.image.clone(),
+            image_id: settings.image_id.clone(),
+            memory_mib: settings.memory.whole_mib(),
+            vcpus: settings.cpus.vcpus(),
+            created: Timestamp::now(),
+        },
+        templates: (!settings.no_template).then(|| Templates::of(root)),
+        host: microvm::kind(root, &kvm)?.kind,
+        artifacts: Artifacts::find(settings.kernel.as_deref())?,
+        kvm,
+        layers: Images::open(root)?.layers(&settings.image_id, MAX_LAYERS)?,
+        tap: None,
+    })
+}
+
+pub(super) fn program(settings: &Settings) -> Option<Program> {
+    let mut variables = settings.env.iter();
+    let search = variables.find_map(|variable| variable.strip_prefix("PATH="));
+    Some(Program {
+        name: settings.args.first()?.clone(),
+        search: search.map(str::to_owned),
+    })
+}
+
+/// Makes the prepared container this one, and starts its process once the first client is attached.
 fn start_process(
     container: &Container,
-    disks: usize,
     endpoint: Option<&Endpoint>,
     shared: &Shared,
-    vm: &MicroVm,
-    broker: Broker,
+    enclosure: &Enclosure,
+    mut agent: Agent,
+    process: Process,
 ) -> Result<UnixStream, BootError> {
-    vm.wait_ready(&broker, BOOT_LIMIT)?;
-    let (port, stream) = broker.accept().map_err(LaunchError::from)?;
-    if port != READY_PORT {
-        return Err(LaunchError::from(BrokerError::Message).into());
+    let configure = Request::Configure(guest(&container.settings, endpoint)?);
+    if let Process::ToHold(hold) = &process {
+        hold.save(&mut agent, enclosure)?;
+        timing::mark("template of the held process made");
     }
-    let mut agent = Agent::new(stream);
-    shared.set_broker(broker);
-    agent.call(&Request::Configure(guest(&container.settings, endpoint)?))?;
-    agent.call(&Request::Create(Box::new(create_request(
-        container, disks, endpoint,
-    )?)))?;
+    let become_this = match &process {
+        Process::Waiting(_) => Request::Create(Box::new(Create {
+            files: own_files(&container.settings, endpoint),
+            ..create_request(container)?
+        })),
+        Process::ToHold(_) | Process::Held(_) => {
+            Request::Adopt(Box::new(adopt_request(container, endpoint)?))
+        }
+    };
     let window = shared
         .wait_first_client()
         .filter(|_| container.settings.tty);
-    agent.call(&Request::Start {
-        id: container.id.to_string(),
-        window,
-    })?;
+    let id = container.id.to_string();
+    agent.call_all(&[configure, become_this, Request::Start { id, window }])?;
+    if let Process::Waiting(Some((templates, key))) = &process {
+        templates.note_wanted(key);
+    }
     Ok(agent.into_stream())
 }
 
-/// A broken connection is not the reason when the microVM has ended.
-fn explain(error: BootError, vm: MicroVm) -> BootError {
-    let broken = matches!(
-        error,
-        BootError::Agent(AgentError::Frame(_) | AgentError::Closed)
-    );
-    match broken.then(|| vm.wait_end(END_PATIENCE)).flatten() {
-        Some(end) => LaunchError::Ended(end).into(),
-        None => error,
-    }
-}
-
-fn guest(settings: &Settings, endpoint: Option<&Endpoint>) -> Result<Guest, BootError> {
+/// What makes the guest this container's.
+pub(super) fn guest(settings: &Settings, endpoint: Option<&Endpoint>) -> Result<Guest, BootError> {
     let mut entropy = vec![0; ENTROPY];
     crate::random::fill(&mut entropy).map_err(std::io::Error::from)?;
     let since_epoch = SystemTime::now()
@@ -210,6 +343,7 @@ fn guest(settings: &Settings, endpoint: Option<&Endpoint>) -> Result<Guest, Boot
         entropy,
         hostname: settings.hostname.clone(),
         network: endpoint.map(|endpoint| agent::Network {
+            mac: endpoint.mac,
             address: endpoint.address,
             prefix: endpoint.prefix,
             gateway: endpoint.gateway,
@@ -219,45 +353,71 @@ fn guest(settings: &Settings, endpoint: Option<&Endpoint>) -> Result<Guest, Boot
     })
 }
 
-fn create_request(
-    container: &Container,
-    disks: usize,
-    endpoint: Option<&Endpoint>,
-) -> Result<Create, BootError> {
+/// How the container is created, but for the content of its files.
+fn create_request(container: &Container) -> Result<Create, BootError> {
     let settings = &container.settings;
-    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     Ok(Create {
+        prepared: PREPARED.to_owned(),
         id: container.id.to_string(),
-        rootfs: Rootfs {
-            layers: ('a'..='z')
-                .take(disks)
-                .map(|letter| format!("/dev/vd{letter}"))
-                .collect(),
-            writable: Writable::Tmpfs { size: None },
-        },
-        spec: runtime_spec(&container.id, settings)?,
+        options: spec::guest::create_options(&settings.guest),
+        process: first_process(settings)?,
+        hostname: Some(settings.hostname.clone()),
+        domainname: settings.guest.domainname.clone(),
         user: settings.user.clone(),
-        files: files::files(
-            &settings.hostname,
-            endpoint.map(|endpoint| endpoint.address),
-            &resolv_conf,
-        ),
+        files: Vec::new(),
         stdin: settings.open_stdin,
     })
 }
 
-fn create(path: PathBuf) -> Result<File, BootError> {
-    // Readable too, so that the VMM can drop the oldest lines.
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path);
-    file.map_err(|source| BootError::Open { path, source })
+/// How a container like this one is created before it is known which it will be. There is none whose process is another one's child.
+fn held_create(container: &Container) -> Result<Option<Create>, BootError> {
+    if container.settings.guest.init {
+        return Ok(None);
+    }
+    let mut anyone = container.clone();
+    let settings = &mut anyone.settings;
+    if settings.hostname == container.id.short() {
+        settings.hostname = NOBODY.to_owned();
+        let named = format!("HOSTNAME={}", container.id.short());
+        for variable in settings
+            .env
+            .iter_mut()
+            .filter(|variable| **variable == named)
+        {
+            *variable = format!("HOSTNAME={NOBODY}");
+        }
+    }
+    let create = create_request(&anyone)?;
+    Ok(Some(Create {
+        id: PREPARED.to_owned(),
+        options: CreateOptions {
+            hold: true,
+            ..create.options
+        },
+        ..create
+    }))
 }
 
-fn append(path: PathBuf) -> Result<File, BootError> {
-    let file = File::options().append(true).create(true).open(&path);
-    file.map_err(|source| BootError::Open { path, source })
+fn adopt_request(container: &Container, endpoint: Option<&Endpoint>) -> Result<Adopt, BootError> {
+    let settings = &container.settings;
+    let mut random = [0; 16];
+    crate::random::fill(&mut random).map_err(std::io::Error::from)?;
+    Ok(Adopt {
+        held: PREPARED.to_owned(),
+        id: container.id.to_string(),
+        hostname: Some(settings.hostname.clone()),
+        domainname: settings.guest.domainname.clone(),
+        files: own_files(settings, endpoint),
+        random,
+    })
+}
+
+fn own_files(settings: &Settings, endpoint: Option<&Endpoint>) -> Vec<agent::File> {
+    let resolv_conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    files::files(
+        &settings.hostname,
+        &settings.guest,
+        endpoint.map(|endpoint| (endpoint.address, endpoint.gateway)),
+        &resolv_conf,
+    )
 }

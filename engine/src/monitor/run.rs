@@ -1,29 +1,34 @@
-//! The monitor's main thread.
+//! The monitor's main thread: the runs of a container, one after the other.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rvm_agent_protocol::frame;
-use rvm_agent_protocol::{ExitStatus, Kind};
 
-use super::boot::{Booted, boot};
+use super::boot::{BootError, Booted, boot, go_on};
 use super::connection::serve;
-use super::log::{Log, Stream};
-use super::protocol::{Exit, Failure};
+use super::health;
+use super::output;
+use super::protocol::Failure;
+use super::restart::Restarts;
+use super::seat::Seat;
 use super::shared::{Phase, Shared};
-use crate::container::Container;
+use crate::container::{Container, State};
+use crate::disk;
+use crate::error::chain;
+use crate::health::Health;
 use crate::id::ContainerId;
 use crate::lock::Lock;
+use crate::log::Log;
+use crate::name::Name;
 use crate::put_away;
 use crate::root::{ContainerFolder, Root};
-use crate::state::{Database, DatabaseError};
-
-/// How long the VMM's last word is waited for when the container's stream has ended without one.
-const END_PATIENCE: Duration = Duration::from_secs(2);
+use crate::state::{Database, DatabaseError, Ending};
+use crate::timing;
 
 /// What a monitor inherits from the command that starts it.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub struct Inherited {
     pub lock: OwnedFd,
     /// A connection of that command.
     pub client: UnixStream,
+    /// The checkpoint from which the first run goes on.
+    pub checkpoint: Option<Name>,
 }
 
 /// Why a monitor could not do its work.
@@ -53,10 +60,25 @@ pub enum MonitorError {
     },
 }
 
-/// Runs a container from its start to its end.
+/// What all runs of the container have in common.
+struct Monitor {
+    root: Root,
+    database: Database,
+    id: ContainerId,
+    seat: Arc<Seat>,
+    restarts: Restarts,
+    /// From where the next run goes on.
+    checkpoint: Option<Name>,
+    /// The last run's microVM, on its way to its end.
+    ending: Option<JoinHandle<()>>,
+}
+
+/// Runs a container from its start to its end, with the restarts in between.
 pub fn run(root: &Root, id: &ContainerId, inherited: Inherited) -> Result<(), MonitorError> {
+    timing::mark("monitor begins");
     let mut lock = Lock::inherited(inherited.lock);
-    let shared = Arc::new(Shared::new(true));
+    let first = Arc::new(Shared::new(true));
+    let seat = Arc::new(Seat::new(first.clone()));
     let folder = root.container(id);
     let database = Database::open(&root.database())?;
     let Some(container) = database.get(id)? else {
@@ -64,179 +86,268 @@ pub fn run(root: &Root, id: &ContainerId, inherited: Inherited) -> Result<(), Mo
     };
     let set_up = || -> io::Result<Log> {
         lock.sign()?;
-        let log = Log::open(&folder.log())?;
-        serve(shared.clone(), id.clone(), inherited.client, true)?;
-        listen(&shared, id, &folder)?;
+        let settings = &container.settings;
+        let details = settings.log.details(&settings.labels, &settings.env);
+        let log = Log::open(&folder.log(), &settings.log, details)?;
+        serve(root, &seat, id, inherited.client, true)?;
+        listen(root, &seat, id, &folder)?;
         Ok(log)
     };
     let set_up = set_up().map_err(|source| MonitorError::SetUp {
         folder: folder.path().to_owned(),
         source,
     });
-    let phase = match set_up {
-        Ok(log) => run_container(root, &database, &container, &shared, log),
+    let mut monitor = Monitor {
+        root: root.clone(),
+        database,
+        id: id.clone(),
+        seat,
+        restarts: Restarts::default(),
+        checkpoint: inherited.checkpoint,
+        ending: None,
+    };
+    let (last, phase, earlier) = match set_up {
+        Ok(log) => monitor.runs(first, container.clone(), log),
         Err(error) => {
-            let message = crate::error::chain(&error);
-            not_started(&database, &container, Failure { code: 125, message })
+            let message = chain(&error);
+            let phase = monitor.not_started(Failure { code: 125, message });
+            (first, phase, Vec::new())
         }
     };
-    put_away::resources(root, &database, id);
-    if container.settings.auto_remove {
-        put_away::remove(root, &database, id);
+    put_away::resources(root, &monitor.database, id);
+    monitor.wait_microvm();
+    if container.settings.auto_remove && !monitor.seat.is_kept() {
+        put_away::remove(root, &monitor.database, id);
     }
-    drop(database);
+    drop(monitor);
     // Only now, so that whoever hears of the end finds nothing left.
     drop(lock);
-    shared.enter(phase);
-    shared.wait_first_client();
-    shared.clients.close();
-    shared.join_writers();
-    shared.wait_answered(Duration::from_secs(1));
+    timing::mark("everything put away");
+    last.finish(phase.with_timing());
+    last.wait_first_client();
+    for run in earlier.iter().chain([&last]) {
+        run.join_writers();
+    }
+    last.wait_answered(Duration::from_secs(1));
     Ok(())
 }
 
-fn run_container(
-    root: &Root,
-    database: &Database,
-    container: &Container,
-    shared: &Arc<Shared>,
-    mut log: Log,
-) -> Phase {
-    let booted = match boot(root, database, container, shared) {
-        Ok(booted) => booted,
-        Err(error) => {
-            shared.clear_guest();
-            return not_started(database, container, error.failure());
-        }
-    };
-    let Booted {
-        vm,
-        mut stream,
-        connection,
-    } = booted;
-    if let Err(error) = note_running(database, container, shared, &stream) {
-        shared.clear_guest();
-        return not_started(
-            database,
-            container,
-            Failure {
-                code: 125,
-                message: crate::error::chain(&error),
-            },
-        );
-    }
-    let status = pump(shared, &mut log, &mut stream);
-    log.finish();
-    let exit = match status {
-        Some(ExitStatus::OutOfMemory) => Exit {
-            code: ExitStatus::OutOfMemory.code(),
-            error: Some("out of memory".to_owned()),
-        },
-        Some(status) => Exit {
-            code: status.code(),
-            error: None,
-        },
-        None if shared.killed() => Exit {
-            code: 137,
-            error: None,
-        },
-        None => {
-            let end = vm.wait_end(END_PATIENCE);
-            let reason = end.map_or("the connection to the guest was lost".to_owned(), |end| {
-                end.to_string()
-            });
-            tracing::error!(reason, "the microVM has ended before its container");
-            Exit {
-                code: 137,
-                error: Some(format!(
-                    "the microVM has ended before its container: {reason}"
-                )),
+impl Monitor {
+    /// All runs; the last of them, how it has ended, and the earlier ones whose clients have not taken everything yet.
+    fn runs(
+        &mut self,
+        mut run: Arc<Shared>,
+        mut container: Container,
+        mut log: Log,
+    ) -> (Arc<Shared>, Phase, Vec<Arc<Shared>>) {
+        let mut earlier: Vec<Arc<Shared>> = Vec::new();
+        loop {
+            let (phase, wait) = self.run(&container, &run, &mut log);
+            let Some(wait) = wait else {
+                return (run, phase, earlier);
+            };
+            put_away::network(&self.root, &self.database, &self.id);
+            self.wait_microvm();
+            let next = Arc::new(Shared::new(false));
+            self.seat.succeed(next.clone());
+            run.finish(phase.clone().with_timing());
+            earlier.retain(|run| !run.writers_finished());
+            earlier.push(std::mem::replace(&mut run, next));
+            if !self.seat.wait(wait) {
+                note(self.database.set_exited(&self.id));
+                return (run, phase.without_restart(), earlier);
+            }
+            note(self.database.set_restart(&self.id));
+            match self.database.get(&self.id) {
+                Ok(Some(now)) => container = now,
+                Ok(None) => {}
+                Err(error) => tracing::error!(
+                    error = chain(&error),
+                    "the container's settings can't be read again"
+                ),
             }
         }
-    };
-    shared.clear_guest();
-    drop(vm);
-    drop(connection);
-    // Whoever finds the monitor gone without this note makes one of its own.
-    if let Err(error) = database.set_exited(
-        &container.id,
-        Timestamp::now(),
-        exit.code,
-        exit.error.as_deref(),
-    ) {
-        tracing::error!(%error, "cannot note that the container has ended");
     }
-    Phase::Ended(exit)
+
+    /// One run; how it has ended, and how long to wait before the next one.
+    fn run(
+        &mut self,
+        container: &Container,
+        shared: &Arc<Shared>,
+        log: &mut Log,
+    ) -> (Phase, Option<Duration>) {
+        let booted = match self.checkpoint.take() {
+            Some(name) => go_on(&self.root, &self.database, container, shared, &name),
+            None => boot(&self.root, &self.database, container, shared),
+        };
+        let booted = match booted {
+            Ok(booted) => booted,
+            Err(error) => {
+                shared.clear_guest();
+                return (self.not_booted(&error), None);
+            }
+        };
+        let Booted {
+            mut enclosure,
+            mut stream,
+            connection,
+        } = booted;
+        timing::mark("process started");
+        let begun = Instant::now();
+        let checked = container.settings.health_check.is_some();
+        let health = checked.then(Health::default);
+        let running = || -> Result<(), NoteError> {
+            shared.set_input(stream.try_clone()?);
+            shared.set_brake(enclosure.brake()?);
+            if self.keeps_disk(container) {
+                shared.set_keeps_disk();
+            }
+            self.database.set_running(
+                &self.id,
+                Timestamp::now(),
+                enclosure.pid(),
+                health.as_ref(),
+            )?;
+            shared.enter(Phase::Running);
+            health::watch(&self.root, container, shared)?;
+            Ok(())
+        };
+        if let Err(error) = running() {
+            shared.clear_guest();
+            let message = chain(&error);
+            return (self.not_started(Failure { code: 125, message }), None);
+        }
+        give_back_memory();
+        let status = output::pump(shared, log, &mut stream);
+        timing::mark("process ended");
+        log.finish();
+        // A sandbox has more to put away than its disk.
+        let asks = self.keeps_disk(container) || enclosure.puts_away();
+        if status.is_some() && asks && output::write_back(shared) {
+            enclosure.expect_end();
+        }
+        let (mut exit, oom_killed) = output::exit(status, shared, &enclosure);
+        shared.clear_guest();
+        // Its end takes the kernel a while, and nothing that is put away meanwhile is its.
+        self.ending = Some(std::thread::spawn(move || {
+            drop(enclosure);
+            timing::mark("microVM ended");
+        }));
+        drop(connection);
+        let wait = self.wait_for_restart(exit.code, begun.elapsed());
+        exit.restarting = wait.is_some();
+        // Whoever finds the monitor gone without this note makes one of its own.
+        note(self.database.set_ended(
+            &self.id,
+            &Ending {
+                finished: Timestamp::now(),
+                exit_code: exit.code,
+                error: exit.error.as_deref(),
+                oom_killed,
+                next: match wait {
+                    Some(_) => State::Restarting,
+                    None => State::Exited,
+                },
+            },
+        ));
+        (Phase::Ended(exit), wait)
+    }
+
+    /// Waits until the last run's microVM is gone.
+    fn wait_microvm(&mut self) {
+        // Its thread does not panic.
+        let _ = self.ending.take().map(JoinHandle::join);
+    }
+
+    /// Whether what the container writes outlives its run.
+    fn keeps_disk(&self, container: &Container) -> bool {
+        let removed = container.settings.auto_remove && !self.seat.is_kept();
+        disk::size_of(&container.settings).is_some() && !removed
+    }
+
+    /// How long to wait before the container is started again, by the policy that it has now.
+    fn wait_for_restart(&mut self, code: i32, ran: Duration) -> Option<Duration> {
+        if self.seat.is_for_good() {
+            return None;
+        }
+        match self.database.get(&self.id) {
+            Ok(container) => {
+                let policy = container?.settings.restart;
+                self.restarts.next(policy, code, ran)
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the restart policy can't be read");
+                None
+            }
+        }
+    }
+
+    fn not_booted(&self, error: &BootError) -> Phase {
+        let failure = error.failure();
+        if !matches!(error, BootError::Killed) {
+            return self.not_started(failure);
+        }
+        // For everybody else it has run, however short.
+        note(self.database.set_ended(
+            &self.id,
+            &Ending {
+                finished: Timestamp::now(),
+                exit_code: failure.code,
+                error: Some(&failure.message),
+                oom_killed: false,
+                next: State::Exited,
+            },
+        ));
+        Phase::Failed(failure)
+    }
+
+    fn not_started(&self, failure: Failure) -> Phase {
+        note(
+            self.database
+                .set_not_started(&self.id, failure.code, &failure.message),
+        );
+        Phase::Failed(failure)
+    }
+}
+
+/// Lets the host have what the start has taken, and the run does not need.
+fn give_back_memory() {
+    // SAFETY: malloc_trim takes no pointers.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// What can't be noted is found out by the next command that comes along.
+fn note(noted: Result<(), DatabaseError>) {
+    if let Err(error) = noted {
+        tracing::error!(error = chain(&error), "cannot note the container's state");
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum NoteError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    #[error("cannot copy the descriptor of the container's stream")]
-    Stream(#[from] io::Error),
-}
-
-fn note_running(
-    database: &Database,
-    container: &Container,
-    shared: &Shared,
-    stream: &UnixStream,
-) -> Result<(), NoteError> {
-    shared.set_input(stream.try_clone()?);
-    database.set_running(&container.id, Timestamp::now())?;
-    shared.enter(Phase::Running);
-    Ok(())
-}
-
-fn not_started(database: &Database, container: &Container, failure: Failure) -> Phase {
-    if let Err(error) = database.set_not_started(&container.id, failure.code, &failure.message) {
-        tracing::error!(%error, "cannot note that the container was not started");
-    }
-    Phase::Failed(failure)
-}
-
-/// Passes the container's output on until it has ended; how it did, unless the microVM went first.
-fn pump(shared: &Shared, log: &mut Log, stream: &mut UnixStream) -> Option<ExitStatus> {
-    loop {
-        match frame::read(stream) {
-            Ok(Some((Kind::Stdout, bytes))) => {
-                log.write(Stream::Stdout, &bytes);
-                shared.clients.send(Kind::Stdout, bytes);
-            }
-            Ok(Some((Kind::Stderr, bytes))) => {
-                log.write(Stream::Stderr, &bytes);
-                shared.clients.send(Kind::Stderr, bytes);
-            }
-            Ok(Some((Kind::Exited, status))) => match serde_json::from_slice(&status) {
-                Ok(status) => return Some(status),
-                Err(error) => {
-                    tracing::error!(%error, "the guest's exit status is not understood");
-                    return None;
-                }
-            },
-            Ok(Some(_)) => {}
-            Ok(None) => return None,
-            Err(error) => {
-                tracing::debug!(%error, "the container's stream has broken");
-                return None;
-            }
-        }
-    }
+    #[error("cannot copy a descriptor of the microVM, or make a thread")]
+    System(#[from] io::Error),
 }
 
 /// Serves the commands to come.
-fn listen(shared: &Arc<Shared>, id: &ContainerId, folder: &ContainerFolder) -> io::Result<()> {
+fn listen(
+    root: &Root,
+    seat: &Arc<Seat>,
+    id: &ContainerId,
+    folder: &ContainerFolder,
+) -> io::Result<()> {
     // Of a monitor that was killed.
     match std::fs::remove_file(folder.socket()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let listener = folder.with_socket_path(|path| UnixListener::bind(path))?;
-    let (shared, id) = (shared.clone(), id.clone());
+    let (root, seat, id) = (root.clone(), seat.clone(), id.clone());
     let accept = move || {
         for stream in listener.incoming() {
-            let served = stream.and_then(|stream| serve(shared.clone(), id.clone(), stream, false));
+            let served = stream.and_then(|stream| serve(&root, &seat, &id, stream, false));
             if let Err(error) = served {
                 tracing::warn!(%error, "a command's connection could not be served");
                 // Descriptors may be short for a while.

@@ -7,18 +7,18 @@ use super::interface::{self, Request};
 use super::{NetworkError, sysctl};
 use crate::state::Subnet;
 
-/// Makes the bridge with its address where it is missing, and lets the host forward packets.
-pub fn ensure(name: &str, subnet: Subnet) -> Result<(), NetworkError> {
+/// Makes the bridge with its address where it is missing, and lets the host forward packets; whether it was missing.
+pub fn ensure(name: &str, subnet: Subnet) -> Result<bool, NetworkError> {
     let error = |source| NetworkError::Bridge {
         name: name.to_owned(),
         source,
     };
     let socket = interface::socket().map_err(error)?;
     let socket = socket.as_fd();
-    match interface::bridge_request(socket, interface::SIOCBRADDBR, name) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        result => result.map_err(error)?,
-    }
+    let missing = match interface::bridge_request(socket, interface::SIOCBRADDBR, name) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => false,
+        result => result.map(|()| true).map_err(error)?,
+    };
     sysctl::disable_ipv6(name)?;
     // Snooping would have the bridge ask all guests about multicast groups every two minutes.
     let snooping = format!("/sys/class/net/{name}/bridge/multicast_snooping");
@@ -37,7 +37,8 @@ pub fn ensure(name: &str, subnet: Subnet) -> Result<(), NetworkError> {
     configure().map_err(error)?;
     // Packets from the host's loopback to a published port go out on the bridge; the rules keep the other direction shut.
     sysctl::set(&format!("ipv4/conf/{name}/route_localnet"), "1")?;
-    sysctl::set("ipv4/ip_forward", "1")
+    sysctl::set("ipv4/ip_forward", "1")?;
+    Ok(missing)
 }
 
 /// Removes the bridge, if it is there.

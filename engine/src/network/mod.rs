@@ -1,16 +1,19 @@
-//! The containers' network: one bridge, a tap for each microVM, address translation and published ports.
+//! The containers' network: one bridge, a tap for each microVM, a pair of interfaces for each sandbox, address translation and published ports.
 //!
 //! Nothing of it outlives its last container. A tap and the sockets that reserve published ports end with the processes
 //! that hold them; addresses, rules, and the bridge are given back by the monitor, or by whoever finds that it has died.
 
 mod bridge;
+mod foreign;
 mod interface;
 mod mutex;
+mod netlink;
 mod ports;
 mod routes;
 mod rules;
 mod sysctl;
 mod tap;
+mod veth;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -19,6 +22,7 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ContainerId;
+use crate::options::mac::MacAddress;
 use crate::options::port::Publish;
 use crate::root::{Root, SYSTEM_ROOT};
 use crate::state::{Database, DatabaseError, LeaseError, Subnet};
@@ -40,7 +44,7 @@ pub struct Endpoint {
     pub gateway: Ipv4Addr,
     /// Its MAC address.
     pub mac: [u8; 6],
-    /// The tap's name.
+    /// The name of the tap, or of the host's interface of the pair.
     pub tap: String,
     /// The published ports, with the host's ports as they were chosen.
     pub ports: Vec<Publish>,
@@ -86,6 +90,14 @@ pub enum NetworkError {
         /// Why.
         source: io::Error,
     },
+    /// The pair of interfaces failed.
+    #[error("cannot make or remove the interface {name}")]
+    Pair {
+        /// The name of the host's one.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A kernel parameter can't be set.
     #[error("cannot set the kernel parameter {name}")]
     Sysctl {
@@ -119,22 +131,20 @@ impl Network {
     pub fn of(root: &Root) -> Self {
         let name = match root.path().to_str() {
             Some(SYSTEM_ROOT) => "rvm0".to_owned(),
-            _ => format!(
-                "rvm-{:06x}",
-                fnv(root.path().as_os_str().as_encoded_bytes()) & 0xff_ffff
-            ),
+            _ => format!("rvm-{}", root.tag()),
         };
         Self { name }
     }
 
-    /// Connects a container: reserves its ports, leases it an address, and makes what of the network is missing. The descriptor is the
-    /// tap, for the VMM.
+    /// Connects a container: reserves its ports, leases it an address, and makes what of the network is missing. Without a MAC
+    /// address it gets one that follows from its address, which is `address` if that is free.
     pub fn connect(
         &self,
         database: &Database,
         id: &ContainerId,
         publish: &[Publish],
-    ) -> Result<(Connection, OwnedFd), NetworkError> {
+        (address, mac_address): (Option<Ipv4Addr>, Option<MacAddress>),
+    ) -> Result<Connection, NetworkError> {
         if !rustix::process::geteuid().is_root() {
             return Err(NetworkError::NotRoot);
         }
@@ -142,28 +152,36 @@ impl Network {
         let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
         let subnet = self.subnet(database)?;
         let tap = tap::name(id);
-        let endpoint = database.lease(id, subnet, |address| Endpoint {
+        let endpoint = database.lease(id, (subnet, address), |address| Endpoint {
             address,
             prefix: subnet.prefix,
             gateway: subnet.gateway(),
-            mac: mac(address),
+            mac: mac_address.map_or_else(|| mac(address), |mac| mac.0),
             tap: tap.clone(),
             ports,
         })?;
         // From here on whoever cleans up after this container finds what there is to clean.
         rules::connect(&self.name, subnet, &endpoint)?;
-        bridge::ensure(&self.name, subnet)?;
-        let tap = tap::make(&tap, &self.name)?;
-        Ok((
-            Connection {
-                endpoint,
-                reservations,
-            },
-            tap,
-        ))
+        if bridge::ensure(&self.name, subnet)? {
+            foreign::let_through(&self.name)?;
+        }
+        Ok(Connection {
+            endpoint,
+            reservations,
+        })
     }
 
-    /// Takes back what a container had, and the network itself when it was the last one. The tap is to be closed before.
+    /// Makes a connected container's tap, for the VMM.
+    pub fn tap(&self, endpoint: &Endpoint) -> Result<OwnedFd, NetworkError> {
+        tap::make(&endpoint.tap, &self.name)
+    }
+
+    /// Makes a connected container's pair of interfaces, of which one is in the network namespace of the process `pid`.
+    pub fn pair(&self, endpoint: &Endpoint, pid: u32) -> Result<(), NetworkError> {
+        veth::make(&endpoint.tap, &self.name, pid)
+    }
+
+    /// Takes back what a container had, and the network itself when it was the last one. A tap goes with the microVM that has it open.
     pub fn disconnect(
         &self,
         database: &Database,
@@ -171,11 +189,13 @@ impl Network {
         endpoint: &Endpoint,
     ) -> Result<(), NetworkError> {
         let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
+        veth::remove(&endpoint.tap)?;
         let left = database.release(id)?;
         if left > 0 {
             return Ok(rules::disconnect(&self.name, endpoint)?);
         }
         bridge::remove(&self.name)?;
+        foreign::remove(&self.name)?;
         rules::remove(&self.name)?;
         Ok(database.set_subnet(None)?)
     }
@@ -208,11 +228,4 @@ fn candidates() -> impl Iterator<Item = Subnet> {
 fn mac(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x42, a, b, c, d]
-}
-
-/// The FNV-1a hash: stable over versions, unlike the standard library's.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    })
 }

@@ -153,7 +153,8 @@ fn element(port: &Publish, endpoint: &Endpoint, with_value: bool) -> String {
     }
 }
 
-fn run(rules: &str) -> Result<(), RulesError> {
+/// Has nft carry out commands, all or none.
+pub(super) fn run(rules: &str) -> Result<(), RulesError> {
     let mut command = Command::new("nft");
     command
         .args(["-f", "-"])

@@ -15,6 +15,8 @@ pub struct Cpus(u32);
 pub struct InvalidCpus(String);
 
 impl Cpus {
+    /// As many as a guest can have.
+    pub const MOST: Self = Self(MAX_VCPUS as u32 * 1000);
     /// One processor.
     pub const ONE: Self = Self(1000);
 

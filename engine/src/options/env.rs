@@ -101,6 +101,14 @@ fn parse_file(
     Ok(settings)
 }
 
+/// The value of a variable in an environment.
+pub fn value<'a>(environment: &'a [String], name: &str) -> Option<&'a str> {
+    let mut assignments = environment.iter().filter_map(|text| text.split_once('='));
+    assignments
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}
+
 /// Lays `settings` over `base`, whose entries are `NAME=VALUE`; a replaced variable keeps its place.
 pub fn merge(base: Vec<String>, settings: &[Setting]) -> Vec<String> {
     let mut merged = base;

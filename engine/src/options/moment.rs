@@ -33,7 +33,7 @@ pub fn parse(text: &str, now: Timestamp) -> Result<Timestamp, InvalidMoment> {
 }
 
 /// Go's durations: numbers, each with its unit.
-fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = 0.0;
     while !rest.is_empty() {

@@ -12,14 +12,15 @@ use crate::options::env::{self, Setting};
 )]
 pub struct NoCommand;
 
-/// The program and its arguments. `entrypoint` replaces the image's entry point and drops its command; an empty one only does that.
+/// The entry point, and the command behind it; together they are the program and its arguments. `entrypoint` replaces the image's
+/// entry point and drops its command; an empty one only does that.
 pub fn args(
     image: Option<&Config>,
     entrypoint: Option<&str>,
     command: &[String],
-) -> Result<Vec<String>, NoCommand> {
+) -> Result<(Vec<String>, Vec<String>), NoCommand> {
     let of_image = |list: Option<&Vec<String>>| list.cloned().unwrap_or_default();
-    let (mut args, default) = match entrypoint {
+    let (entrypoint, default) = match entrypoint {
         Some("") => (Vec::new(), Vec::new()),
         Some(program) => (vec![program.to_owned()], Vec::new()),
         None => (
@@ -27,15 +28,14 @@ pub fn args(
             of_image(image.and_then(|image| image.cmd().as_ref())),
         ),
     };
-    args.extend(if command.is_empty() {
-        default
-    } else {
-        command.to_vec()
-    });
-    if args.is_empty() {
+    let command = match command {
+        [] => default,
+        given => given.to_vec(),
+    };
+    if entrypoint.is_empty() && command.is_empty() {
         Err(NoCommand)
     } else {
-        Ok(args)
+        Ok((entrypoint, command))
     }
 }
 
@@ -78,7 +78,9 @@ mod tests {
             .build()
             .expect("config");
         let args = |entrypoint, command: &[&str]| {
-            args(Some(&image), entrypoint, &strings(command)).expect("a command")
+            let args = args(Some(&image), entrypoint, &strings(command));
+            let (entrypoint, command) = args.expect("a command");
+            [entrypoint, command].concat()
         };
         assert_eq!(args(None, &[]), ["/e", "x", "c"]);
         assert_eq!(args(None, &["a", "b"]), ["/e", "x", "a", "b"]);

@@ -4,8 +4,9 @@ use oci_spec::runtime::{LinuxCpuBuilder, Mount, MountBuilder, Process, Spec};
 use rvm_agent_protocol::CONTAINERS_DIR;
 
 use super::files::BOUND;
+use super::guest;
 use crate::container::Settings;
-use crate::id::ContainerId;
+use crate::seccomp::CompileError;
 
 const DEFAULTS: &str = include_str!("defaults.json");
 
@@ -18,26 +19,29 @@ pub enum SpecError {
     /// The built-in defaults don't parse.
     #[error("the built-in runtime specification is broken")]
     Defaults(#[from] serde_json::Error),
+    /// The seccomp profile.
+    #[error(transparent)]
+    Seccomp(#[from] CompileError),
     /// A part could not be built.
     #[error("cannot build the container's runtime specification")]
     Build(#[from] oci_spec::OciSpecError),
 }
 
-/// The specification of a container in a microVM of its own. It has no network namespace: the guest is its sandbox.
-pub fn runtime_spec(id: &ContainerId, settings: &Settings) -> Result<Spec, SpecError> {
+/// What a container is called in its guest before it is known which one it will be.
+pub const PREPARED: &str = "container";
+
+/// The specification of a container in a microVM of its own, without what makes it this container: its process and its names. It has no network namespace: the
+/// guest is its sandbox.
+pub fn runtime_spec(settings: &Settings) -> Result<Spec, SpecError> {
     let mut spec: Spec = serde_json::from_str(DEFAULTS)?;
-    let process = spec.process_mut().get_or_insert_default();
-    process.set_terminal(Some(settings.tty));
-    process.set_args(Some(settings.args.clone()));
-    process.set_env(Some(settings.env.clone()));
-    process.set_cwd(settings.working_dir.clone().into());
-    spec.set_hostname(Some(settings.hostname.clone()));
+    spec.set_process(None);
     spec.root_mut()
         .get_or_insert_default()
         .set_readonly(Some(settings.read_only));
+    guest::apply(&mut spec, &settings.guest)?;
     let mounts = spec.mounts_mut().get_or_insert_default();
     for (name, path) in BOUND {
-        mounts.push(bind(format!("{CONTAINERS_DIR}/{id}/{name}"), path)?);
+        mounts.push(bind(format!("{CONTAINERS_DIR}/{PREPARED}/{name}"), path)?);
     }
     if let Some(quota) = settings.cpus.quota()
         && let Some(linux) = spec.linux_mut()
@@ -50,6 +54,13 @@ pub fn runtime_spec(id: &ContainerId, settings: &Settings) -> Result<Spec, SpecE
             .resources_mut()
             .get_or_insert_default()
             .set_cpu(Some(cpu));
+    }
+    let limits = settings.limits.files();
+    if let (false, Some(linux)) = (limits.is_empty(), spec.linux_mut()) {
+        linux
+            .resources_mut()
+            .get_or_insert_default()
+            .set_unified(Some(limits.into_iter().collect()));
     }
     Ok(spec)
 }
@@ -64,12 +75,21 @@ fn bind(source: String, destination: &str) -> Result<Mount, SpecError> {
         .build()?)
 }
 
+/// The first process of a container of these settings.
+pub fn first_process(settings: &Settings) -> Result<Process, SpecError> {
+    let mut process = exec_process(settings)?;
+    process.set_terminal(Some(settings.tty));
+    process.set_args(Some(settings.args.clone()));
+    Ok(process)
+}
+
 /// A further process in a container of these settings, before the caller's changes: the first process's environment and limits.
 pub fn exec_process(settings: &Settings) -> Result<Process, SpecError> {
     let mut spec: Spec = serde_json::from_str(DEFAULTS)?;
     let mut process = spec.process_mut().take().unwrap_or_default();
     process.set_env(Some(settings.env.clone()));
     process.set_cwd(settings.working_dir.clone().into());
+    guest::apply_process(&mut process, &settings.guest)?;
     Ok(process)
 }
 

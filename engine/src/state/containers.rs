@@ -1,12 +1,11 @@
 //! Containers in the database.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::Row;
 
 use super::{Database, DatabaseError};
-use crate::container::{Container, Settings, State};
+use crate::container::{Container, State};
 use crate::id::ContainerId;
-use crate::name::Name;
 use crate::network::Endpoint;
 
 /// What a user's reference stands for.
@@ -20,39 +19,9 @@ pub enum Found {
     Several,
 }
 
-const COLUMNS: &str =
-    "id, name, settings, state, created, started, finished, exit_code, error, endpoint";
+const COLUMNS: &str = "id, name, settings, state, created, started, finished, exit_code, error, endpoint, pid, restart_count, manually_stopped, oom_killed, health";
 
 impl Database {
-    /// Adds a container in state [`State::Created`].
-    pub fn insert(
-        &self,
-        id: &ContainerId,
-        name: &Name,
-        settings: &Settings,
-        created: Timestamp,
-    ) -> Result<(), DatabaseError> {
-        let inserted = self.connection.execute(
-            "INSERT INTO container (id, name, settings, state, created) VALUES (?1, ?2, ?3, 'created', ?4) ON CONFLICT (name) DO NOTHING",
-            params![id.as_str(), name.as_str(), json(settings)?, nanoseconds(created)],
-        )?;
-        if inserted == 1 {
-            return Ok(());
-        }
-        let holder = self
-            .connection
-            .query_row(
-                "SELECT id FROM container WHERE name = ?1",
-                [name.as_str()],
-                |row| row.get(0),
-            )
-            .optional()?;
-        Err(DatabaseError::NameTaken {
-            name: name.to_string(),
-            id: holder.unwrap_or_default(),
-        })
-    }
-
     /// The container of that id.
     pub fn get(&self, id: &ContainerId) -> Result<Option<Container>, DatabaseError> {
         let rows = self.select("WHERE id = ?1", [id.as_str()])?;
@@ -85,9 +54,12 @@ impl Database {
         self.select("ORDER BY created DESC, id", [])
     }
 
-    /// The containers that a monitor should have in hand.
-    pub fn active(&self) -> Result<Vec<Container>, DatabaseError> {
-        self.select("WHERE state IN ('starting', 'running')", [])
+    /// The containers that somebody should have in hand: a monitor, or a command that removes them.
+    pub fn in_hand(&self) -> Result<Vec<Container>, DatabaseError> {
+        self.select(
+            "WHERE state IN ('starting', 'running', 'paused', 'restarting', 'removing')",
+            [],
+        )
     }
 
     /// The ids of all containers.
@@ -97,61 +69,6 @@ impl Database {
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         Ok(ids)
-    }
-
-    /// Notes that a monitor begins to start the container.
-    pub fn set_starting(&self, id: &ContainerId) -> Result<(), DatabaseError> {
-        self.connection.execute(
-            "UPDATE container SET state = 'starting', error = NULL, exit_code = NULL WHERE id = ?1",
-            [id.as_str()],
-        )?;
-        Ok(())
-    }
-
-    /// Notes that the container's process runs.
-    pub fn set_running(&self, id: &ContainerId, started: Timestamp) -> Result<(), DatabaseError> {
-        self.connection.execute(
-            "UPDATE container SET state = 'running', started = ?2, finished = NULL WHERE id = ?1",
-            params![id.as_str(), nanoseconds(started)],
-        )?;
-        Ok(())
-    }
-
-    /// Notes that the container could not be started.
-    pub fn set_not_started(
-        &self,
-        id: &ContainerId,
-        exit_code: i32,
-        error: &str,
-    ) -> Result<(), DatabaseError> {
-        self.connection.execute(
-            "UPDATE container SET state = 'created', exit_code = ?2, error = ?3 WHERE id = ?1",
-            params![id.as_str(), exit_code, error],
-        )?;
-        Ok(())
-    }
-
-    /// Notes that the container has ended.
-    pub fn set_exited(
-        &self,
-        id: &ContainerId,
-        finished: Timestamp,
-        exit_code: i32,
-        error: Option<&str>,
-    ) -> Result<(), DatabaseError> {
-        self.connection.execute(
-            "UPDATE container SET state = 'exited', finished = ?2, exit_code = ?3, error = ?4 WHERE id = ?1",
-            params![id.as_str(), nanoseconds(finished), exit_code, error],
-        )?;
-        Ok(())
-    }
-
-    /// Removes a container; whether there was one.
-    pub fn delete(&self, id: &ContainerId) -> Result<bool, DatabaseError> {
-        Ok(self
-            .connection
-            .execute("DELETE FROM container WHERE id = ?1", [id.as_str()])?
-            == 1)
     }
 
     fn select(
@@ -184,6 +101,13 @@ fn container(row: &Row<'_>) -> Result<Container, DatabaseError> {
         }
         None => None,
     };
+    let health: Option<String> = row.get("health")?;
+    let health = match health {
+        Some(text) => {
+            Some(serde_json::from_str(&text).map_err(|_| content("container's health", text))?)
+        }
+        None => None,
+    };
     Ok(Container {
         id: id.parse().map_err(|_| content("container id", id))?,
         name: name.parse().map_err(|_| content("container name", name))?,
@@ -202,6 +126,11 @@ fn container(row: &Row<'_>) -> Result<Container, DatabaseError> {
         exit_code: row.get("exit_code")?,
         error: row.get("error")?,
         endpoint,
+        pid: row.get("pid")?,
+        restart_count: row.get("restart_count")?,
+        manually_stopped: row.get("manually_stopped")?,
+        oom_killed: row.get("oom_killed")?,
+        health,
     })
 }
 
@@ -213,11 +142,11 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, DatabaseErro
 }
 
 /// SQLite's integers hold the nanoseconds until the year 2262.
-fn nanoseconds(time: Timestamp) -> i64 {
+pub(super) fn nanoseconds(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-fn timestamp(nanoseconds: i64) -> Result<Timestamp, DatabaseError> {
+pub(super) fn timestamp(nanoseconds: i64) -> Result<Timestamp, DatabaseError> {
     Timestamp::from_nanosecond(nanoseconds.into()).map_err(|error| DatabaseError::Content {
         what: "time",
         text: error.to_string(),

@@ -6,9 +6,14 @@ use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::containers::json;
+use super::events::append;
 use super::{Database, DatabaseError};
+use crate::event::{Kind, NewEvent, attributes};
 use crate::id::ContainerId;
 use crate::network::Endpoint;
+
+/// The name of the one network, and of its kind.
+const BRIDGE: &str = "bridge";
 
 /// A range of IPv4 addresses. Its first address but one is the bridge's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,11 +102,11 @@ impl Database {
         Ok(())
     }
 
-    /// Leases the lowest free address of the subnet to a container, and notes the endpoint that `endpoint` makes of it, in one transaction.
+    /// Leases an address of the subnet to a container, the given one or else the lowest that is free, and notes the endpoint that `endpoint` makes of it, in one transaction.
     pub fn lease(
         &self,
         id: &ContainerId,
-        subnet: Subnet,
+        (subnet, wanted): (Subnet, Option<Ipv4Addr>),
         endpoint: impl FnOnce(Ipv4Addr) -> Endpoint,
     ) -> Result<Endpoint, LeaseError> {
         let transaction =
@@ -113,9 +118,12 @@ impl Database {
                 .query_map([], |row| row.get(0))?
                 .collect::<Result<_, _>>()?
         };
-        let free = subnet
-            .hosts()
-            .find(|address| taken.binary_search(address).is_err())
+        let is_free = |address: &u32| taken.binary_search(address).is_err();
+        let wanted = wanted
+            .map(Ipv4Addr::to_bits)
+            .filter(|address| subnet.hosts().contains(address) && is_free(address));
+        let free = wanted
+            .or_else(|| subnet.hosts().find(is_free))
             .ok_or(LeaseError::Full(subnet))?;
         transaction.execute(
             "INSERT INTO lease (address, container) VALUES (?1, ?2)",
@@ -126,7 +134,9 @@ impl Database {
             "UPDATE container SET endpoint = ?2 WHERE id = ?1",
             params![id.as_str(), json(&endpoint)?],
         )?;
+        append(&transaction, &network_event("connect", id))?;
         transaction.commit()?;
+        self.tell();
         Ok(endpoint)
     }
 
@@ -134,14 +144,33 @@ impl Database {
     pub fn release(&self, id: &ContainerId) -> Result<u32, DatabaseError> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
-        transaction.execute("DELETE FROM lease WHERE container = ?1", [id.as_str()])?;
+        let released =
+            transaction.execute("DELETE FROM lease WHERE container = ?1", [id.as_str()])?;
+        if released > 0 {
+            append(&transaction, &network_event("disconnect", id))?;
+        }
         transaction.execute(
             "UPDATE container SET endpoint = NULL WHERE id = ?1",
             [id.as_str()],
         )?;
         let left = transaction.query_row("SELECT count(*) FROM lease", [], |row| row.get(0))?;
         transaction.commit()?;
+        self.tell();
         Ok(left)
+    }
+}
+
+/// The event that tells of a container's coming to the network or leaving it.
+fn network_event(action: &str, id: &ContainerId) -> NewEvent {
+    NewEvent {
+        kind: Kind::Network,
+        action: action.to_owned(),
+        actor: BRIDGE.to_owned(),
+        attributes: attributes([
+            ("container", id.as_str()),
+            ("name", BRIDGE),
+            ("type", BRIDGE),
+        ]),
     }
 }
 
@@ -171,7 +200,7 @@ mod tests {
         let ids: Vec<_> = (0..6).map(|_| ContainerId::random().expect("id")).collect();
         let lease = |id| {
             database
-                .lease(id, subnet, endpoint)
+                .lease(id, (subnet, None), endpoint)
                 .map(|endpoint| endpoint.address.octets()[3])
         };
         let leased: Vec<_> = ids[..5].iter().map(|id| lease(id).expect("free")).collect();

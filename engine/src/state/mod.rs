@@ -1,20 +1,28 @@
 //! The database: one SQLite file, safe under concurrent commands and the sudden end of any of them.
 
+mod changes;
 mod containers;
+mod events;
 mod leases;
+mod schema;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
+pub use changes::Ending;
 pub use containers::Found;
 pub use leases::{LeaseError, Subnet};
+
+use schema::{MIGRATIONS, VERSION};
 
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
     connection: Connection,
+    /// The file that is written to after each event.
+    bell: PathBuf,
 }
 
 /// Why the database could not be used.
@@ -66,35 +74,6 @@ pub enum DatabaseError {
 /// How long a command waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(20);
 
-const VERSION: i64 = 1;
-
-const SCHEMA: &str = "
-    CREATE TABLE container (
-        id          TEXT PRIMARY KEY,
-        name        TEXT NOT NULL UNIQUE,
-        settings    TEXT NOT NULL,
-        state       TEXT NOT NULL,
-        created     INTEGER NOT NULL,
-        started     INTEGER,
-        finished    INTEGER,
-        exit_code   INTEGER,
-        error       TEXT,
-        endpoint    TEXT
-    ) STRICT;
-    CREATE INDEX container_state ON container (state);
-    -- The one network; the row exists while the bridge does.
-    CREATE TABLE network (
-        only        INTEGER PRIMARY KEY CHECK (only = 1),
-        subnet      INTEGER NOT NULL,
-        prefix      INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE lease (
-        address     INTEGER PRIMARY KEY,
-        container   TEXT NOT NULL UNIQUE
-    ) STRICT;
-    PRAGMA user_version = 1;
-";
-
 impl Database {
     /// Opens the database, and makes it where it is missing.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
@@ -106,7 +85,8 @@ impl Database {
         connection.busy_timeout(BUSY).map_err(open)?;
         let version =
             |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-        if version(&connection).map_err(open)? == 0 {
+        let found = version(&connection).map_err(open)?;
+        if found < VERSION {
             // The journal's mode outlives the connection, so that only the first one has to choose it.
             connection
                 .pragma_update(None, "journal_mode", "WAL")
@@ -116,8 +96,15 @@ impl Database {
                 rusqlite::TransactionBehavior::Immediate,
             )
             .map_err(open)?;
-            if version(&transaction).map_err(open)? == 0 {
-                transaction.execute_batch(SCHEMA).map_err(open)?;
+            // Another command may have come first.
+            let found = version(&transaction).map_err(open)?.clamp(0, VERSION);
+            for migration in &MIGRATIONS[found as usize..] {
+                transaction.execute_batch(migration).map_err(open)?;
+            }
+            if found < VERSION {
+                transaction
+                    .pragma_update(None, "user_version", VERSION)
+                    .map_err(open)?;
             }
             transaction.commit().map_err(open)?;
         }
@@ -133,6 +120,40 @@ impl Database {
         connection
             .pragma_update(None, "synchronous", "NORMAL")
             .map_err(open)?;
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            bell: bell(path),
+        })
+    }
+}
+
+/// The file beside the database that those who follow its events watch.
+pub fn bell(database: &Path) -> PathBuf {
+    database.with_extension("events")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_up() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("rvm.db");
+        let old = Connection::open(&path).expect("database");
+        old.execute_batch(MIGRATIONS[0]).expect("tables");
+        old.pragma_update(None, "user_version", 1).expect("version");
+        drop(old);
+        let database = Database::open(&path).expect("database");
+        assert_eq!(database.last_event().expect("events"), 0);
+        assert!(database.containers().expect("containers").is_empty());
+        drop(database);
+        let new = Connection::open(&path).expect("database");
+        new.pragma_update(None, "user_version", VERSION + 1)
+            .expect("version");
+        assert!(matches!(
+            Database::open(&path),
+            Err(DatabaseError::Version { .. })
+        ));
     }
 }
