@@ -18,18 +18,21 @@ kernel: setup
 	@mkdir -p $(LIB)
 	@guest-kernel/build --output $(LIB)/vmlinux >/dev/null
 
-# A static program for the guest, in a target folder of its own because its flags differ.
+# Static programs, in a target folder of their own because their flags differ: the agent for the guest and for sandboxes on the host,
+# and what 'rvm bench' runs in containers.
 agent: setup
 	@mkdir -p $(LIB)
 	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --profile agent --target $(TARGET) \
-		--target-dir target/agent -p container-agent
-	@container-agent/mkinitramfs target/agent/$(TARGET)/agent/rvm-agent $(LIB)/initramfs.cpio
+		--target-dir target/agent -p container-agent -p rvm-workload
+	@install -m 755 target/agent/$(TARGET)/agent/rvm-workload $(LIB)/rvm-workload
+	@install -m 755 target/agent/$(TARGET)/agent/rvm-agent $(LIB)/rvm-agent
+	@container-agent/mkinitramfs $(LIB)/rvm-agent $(LIB)/initramfs.cpio
 
 programs: setup
 	cargo build --locked --release -p rvm-cli -p rvm-vmm
 	@mkdir -p $(BUILD)/bin $(LIB)
 	@install -m 755 target/release/rvm $(BUILD)/bin/rvm
-	@install -m 755 target/release/rvm-vmm $(LIB)/rvm-vmm
+	@install -m 755 target/release/rvm-vmm target/release/rvm-monitor $(LIB)
 
 images: setup programs
 	@for name in busybox nginx; do tests/images/make $$name $(CACHE)/images && \
@@ -45,15 +48,22 @@ lint:
 test: build
 	@for name in busybox nginx; do tests/images/make $$name $(CACHE)/images; done
 	RVM_BUILD=$(BUILD) RVM_IMAGES=$(CACHE)/images cargo test --locked --workspace
+	RVM_BUILD=$(BUILD) RVM_IMAGES=$(CACHE)/images RVM_TEST_ISOLATION=container cargo test --locked -p rvm-tests --test rvm
 
 bench: build images
+	@tests/setup podman docker.io
 	@tests/bench/run
 
 install: build
 	install -D -m 755 $(BUILD)/bin/rvm $(DESTDIR)$(PREFIX)/bin/rvm
-	install -D -m 755 $(LIB)/rvm-vmm $(DESTDIR)$(PREFIX)/lib/rvm/rvm-vmm
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/rvm $(LIB)/rvm-vmm $(LIB)/rvm-monitor $(LIB)/rvm-agent $(LIB)/rvm-workload
 	install -D -m 644 $(LIB)/vmlinux $(DESTDIR)$(PREFIX)/lib/rvm/vmlinux
 	install -D -m 644 $(LIB)/initramfs.cpio $(DESTDIR)$(PREFIX)/lib/rvm/initramfs.cpio
+	$(BUILD)/bin/rvm man $(DESTDIR)$(PREFIX)/share/man/man1
+	@mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(BUILD)/bin/rvm completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/rvm
+	$(BUILD)/bin/rvm completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_rvm
+	$(BUILD)/bin/rvm completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/rvm.fish
 
 clean:
 	rm -rf $(BUILD) target

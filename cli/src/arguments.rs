@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use rvm_engine::container::NetworkMode;
-use rvm_engine::name::Name;
-use rvm_engine::options::cpus::Cpus;
-use rvm_engine::options::memory::Memory;
-use rvm_engine::options::port::{self, Publish};
-use rvm_engine::options::signal::Signal;
+use clap::{Args, Parser, Subcommand};
 
+use crate::arguments_attach::Attach;
+use crate::arguments_bench::{Bench, IsolationReport};
+use crate::arguments_checkpoint::Checkpoint;
+use crate::arguments_create::{Create, Environment, Run};
+use crate::arguments_files as files;
+use crate::arguments_group::{Container, System};
 use crate::arguments_image as image;
-use crate::arguments_image::PullPolicy;
+use crate::arguments_lifecycle as lifecycle;
+use crate::arguments_show as show;
+use crate::arguments_template::Template;
+use crate::detach_keys::DetachKeys;
 
 /// Runs OCI containers, each in a KVM microVM of its own.
 #[derive(Debug, Parser)]
@@ -31,22 +34,49 @@ pub struct Arguments {
 pub enum Command {
     /// Create and run a new container from an image
     Run(Box<Run>),
+    /// Create a new container
+    Create(Box<Create>),
     /// Run a command in a running container
     Exec(Exec),
+    /// Copy files and folders between a container and the host
+    Cp(files::Cp),
+    /// Make an image of what a container has changed
+    Commit(files::Commit),
+    /// List what a container has changed of its image's files
+    Diff(files::Diff),
+    /// Export a container's file system as a tar archive
+    Export(files::Export),
+    /// Attach standard input, output and error to a running container
+    Attach(Attach),
     /// List containers
-    Ps(Ps),
+    Ps(show::Ps),
+    /// Start one or more stopped containers
+    Start(lifecycle::Start),
     /// Stop one or more running containers
-    Stop(Stop),
+    Stop(lifecycle::Stop),
+    /// Restart one or more containers
+    Restart(lifecycle::Restart),
     /// Kill one or more running containers
-    Kill(Kill),
+    Kill(lifecycle::Kill),
+    /// Pause all processes within one or more containers
+    Pause(Containers),
+    /// Unpause all processes within one or more containers
+    Unpause(Containers),
+    /// Update the limits and the restart policy of one or more containers
+    Update(lifecycle::Update),
+    /// Rename a container
+    Rename(lifecycle::Rename),
     /// Remove one or more containers
-    Rm(Rm),
+    Rm(lifecycle::Rm),
+    /// Manage containers
+    #[command(subcommand)]
+    Container(Container),
     /// Fetch the logs of a container
-    Logs(Logs),
+    Logs(show::Logs),
     /// Block until one or more containers stop, then print their exit codes
     Wait(Containers),
-    /// Return what is known of one or more containers, as JSON
-    Inspect(Containers),
+    /// Return what is known of containers and images, as JSON
+    Inspect(show::Inspect),
     /// List images
     Images(image::Images),
     /// Manage images
@@ -66,7 +96,13 @@ pub enum Command {
     Save(image::Save),
     /// Make an image of the contents of a tarball
     Import(image::Import),
-    /// Manage what is kept on the disk
+    /// Manage the templates that containers start from
+    #[command(subcommand)]
+    Template(Template),
+    /// Manage checkpoints
+    #[command(subcommand)]
+    Checkpoint(Checkpoint),
+    /// Manage the host's part
     #[command(subcommand)]
     System(System),
     /// Show the history of an image
@@ -77,142 +113,47 @@ pub enum Command {
     Logout(image::Logout),
     /// Search Docker's registry for images
     Search(image::Search),
+    /// Display the running processes of a container
+    Top(show::Top),
+    /// Display what containers use, again and again
+    Stats(show::Stats),
+    /// List the published ports of a container
+    Port(show::Port),
+    /// Show the version
+    Version(show::Version),
     /// Show what this host has for microVMs
-    Info(Info),
-    /// Stand beside a container; started by rvm itself
+    Info(show::Info),
+    /// Measure what isolation costs: start, memory, system calls, computing, files and network of an image
+    Bench(Box<Bench>),
+    /// Show what a process inside sees and reaches in each isolation, by trying it
+    IsolationReport(IsolationReport),
+    /// Get events in real time
+    Events(lifecycle::Events),
+    /// Write what a shell reads to complete commands, options and names: source <(rvm completion bash)
+    Completion(show::Completion),
+    /// Write a man page for each command into a folder
     #[command(hide = true)]
-    Monitor(Monitor),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum System {
-    /// Show disk usage
-    Df(image::DiskUsage),
-    /// Remove what is not used
-    Prune(image::SystemPrune),
-    /// Show what this host has for microVMs
-    Info(Info),
+    Man(show::Man),
+    /// Start what is to come back after a restart of the host; run by the unit of 'rvm system enable-boot'
+    #[command(hide = true)]
+    Boot(lifecycle::Boot),
 }
 
 impl Command {
+    /// Whether exit codes below 125 are the container's.
+    pub fn makes_container(&self) -> bool {
+        matches!(
+            self,
+            Self::Run(_)
+                | Self::Create(_)
+                | Self::Container(Container::Run(_) | Container::Create(_))
+        )
+    }
+
     /// Whether a word is the name of a command.
     pub fn is_name(word: &str) -> bool {
         Self::has_subcommand(word)
     }
-}
-
-/// How a container is connected.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum NetworkArgument {
-    /// Loopback only
-    None,
-    /// An address on the host's bridge
-    Bridge,
-}
-
-impl From<NetworkArgument> for NetworkMode {
-    fn from(argument: NetworkArgument) -> Self {
-        match argument {
-            NetworkArgument::None => Self::None,
-            NetworkArgument::Bridge => Self::Bridge,
-        }
-    }
-}
-
-/// One `--publish`, which may be a range.
-#[derive(Clone, Debug)]
-pub struct Published(pub Vec<Publish>);
-
-impl std::str::FromStr for Published {
-    type Err = port::InvalidPublish;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        port::parse(text).map(Self)
-    }
-}
-
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-pub struct Run {
-    /// Image to run; without it the first argument is the image
-    #[arg(long, value_name = "IMAGE")]
-    pub image: Option<String>,
-    /// Keep standard input open
-    #[arg(short, long)]
-    pub interactive: bool,
-    /// Allocate a pseudo-TTY
-    #[arg(short, long)]
-    pub tty: bool,
-    /// Run the container in the background and print its id
-    #[arg(short, long)]
-    pub detach: bool,
-    /// Remove the container when it exits
-    #[arg(long)]
-    pub rm: bool,
-    /// Name of the container
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<Name>,
-    #[command(flatten)]
-    pub environment: Environment,
-    /// Working directory in the container
-    #[arg(short, long, value_name = "DIR")]
-    pub workdir: Option<String>,
-    /// User name or id, and group (format: <name|uid>[:<group|gid>])
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
-    /// Overwrite the entry point of the image
-    #[arg(long, value_name = "PROGRAM")]
-    pub entrypoint: Option<String>,
-    /// Memory of the microVM, with unit b, k, m or g [default: 256m]
-    #[arg(short, long, value_name = "BYTES")]
-    pub memory: Option<Memory>,
-    /// Number of CPUs, which may be a fraction [default: 1]
-    #[arg(long, value_name = "NUMBER")]
-    pub cpus: Option<Cpus>,
-    /// Publish a port: [[ADDRESS:][HOST_PORT]:]PORT[/PROTOCOL]
-    #[arg(short, long, value_name = "PORT")]
-    pub publish: Vec<Published>,
-    /// Host name of the container
-    #[arg(short = 'h', long, value_name = "NAME")]
-    pub hostname: Option<String>,
-    /// Mount the container's root file system as read only
-    #[arg(long)]
-    pub read_only: bool,
-    /// Network of the container
-    #[arg(long, alias = "net", value_enum, default_value_t = NetworkArgument::Bridge)]
-    pub network: NetworkArgument,
-    /// Pull the image before running
-    #[arg(long, value_enum, default_value_t = PullPolicy::Missing)]
-    pub pull: PullPolicy,
-    /// Suppress the pull output
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Pass received signals on to the process
-    #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = clap::ArgAction::Set)]
-    pub sig_proxy: bool,
-    /// Kernel to boot in place of the installed one
-    #[arg(long, value_name = "FILE")]
-    pub kernel: Option<PathBuf>,
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
-    pub help: Option<bool>,
-    /// The image, unless --image names it, and the command with its arguments
-    #[arg(
-        value_name = "IMAGE] [COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub words: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Environment {
-    /// Set an environment variable (NAME=VALUE, or NAME for the host's value)
-    #[arg(short, long, value_name = "VARIABLE")]
-    pub env: Vec<String>,
-    /// Read environment variables from a file
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -223,6 +164,15 @@ pub struct Exec {
     /// Allocate a pseudo-TTY
     #[arg(short, long)]
     pub tty: bool,
+    /// Run the command in the background
+    #[arg(short, long)]
+    pub detach: bool,
+    /// Give the command every capability
+    #[arg(long)]
+    pub privileged: bool,
+    /// Override the key sequence for detaching from the command
+    #[arg(long, value_name = "KEYS")]
+    pub detach_keys: Option<DetachKeys>,
     #[command(flatten)]
     pub environment: Environment,
     /// Working directory in the container
@@ -239,89 +189,8 @@ pub struct Exec {
 }
 
 #[derive(Debug, Args)]
-pub struct Ps {
-    /// Show all containers (default shows just running)
-    #[arg(short, long)]
-    pub all: bool,
-    /// Only display container ids
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Don't truncate output
-    #[arg(long)]
-    pub no_trunc: bool,
-    /// Format of the output: table or json
-    #[arg(long, value_name = "FORMAT", default_value = "table", value_parser = ["table", "json"])]
-    pub format: String,
-}
-
-#[derive(Debug, Args)]
-pub struct Stop {
-    /// Seconds to wait before killing the container
-    #[arg(
-        short,
-        long,
-        visible_alias = "timeout",
-        value_name = "SECONDS",
-        allow_negative_numbers = true
-    )]
-    pub time: Option<i64>,
-    /// Containers
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub containers: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Kill {
-    /// Signal to send to the container
-    #[arg(short, long, default_value_t = Signal::KILL)]
-    pub signal: Signal,
-    /// Containers
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub containers: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Rm {
-    /// Kill a running container first
-    #[arg(short, long)]
-    pub force: bool,
-    /// Containers
-    #[arg(required = true, value_name = "CONTAINER")]
-    pub containers: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Logs {
-    /// Follow log output
-    #[arg(short, long)]
-    pub follow: bool,
-    /// Show timestamps
-    #[arg(short, long)]
-    pub timestamps: bool,
-    /// Number of lines to show from the end of the logs
-    #[arg(short = 'n', long, value_name = "LINES", default_value = "all")]
-    pub tail: String,
-    /// Container
-    pub container: String,
-}
-
-#[derive(Debug, Args)]
 pub struct Containers {
     /// Containers
     #[arg(required = true, value_name = "CONTAINER")]
     pub containers: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct Monitor {
-    /// Container
-    pub id: String,
-}
-
-/// `rvm info`
-#[derive(Debug, Args)]
-pub struct Info {
-    /// Format output: json for a JSON object, instead of a text
-    #[arg(short, long, value_name = "FORMAT", value_parser = ["json"])]
-    pub format: Option<String>,
 }

@@ -41,30 +41,47 @@ impl Format {
         columns: &[&str],
         elements: &[Value],
     ) -> Result<(), TemplateError> {
+        table::put(&self.render(fields, columns, elements)?);
+        Ok(())
+    }
+
+    /// What [`Self::print`] prints.
+    pub fn render(
+        &self,
+        fields: &[Field],
+        columns: &[&str],
+        elements: &[Value],
+    ) -> Result<String, TemplateError> {
         let template = match self {
             Self::Table => {
                 let heading = |name: &&str| {
                     let field = fields.iter().find(|(field, _)| field == name);
-                    field.map_or("", |(_, heading)| heading)
+                    field.map_or(String::new(), |(_, heading)| (*heading).to_owned())
                 };
-                let rows: Vec<Vec<String>> = elements
+                let rows = elements
                     .iter()
-                    .map(|element| columns.iter().map(|name| text(element, name)).collect())
-                    .collect();
-                table::print(&columns.iter().map(heading).collect::<Vec<_>>(), &rows);
-                return Ok(());
+                    .map(|element| columns.iter().map(|name| text(element, name)).collect());
+                let heading: Vec<String> = columns.iter().map(heading).collect();
+                let all: Vec<Vec<String>> = std::iter::once(heading).chain(rows).collect();
+                return Ok(table::render(&all));
             }
             Self::OwnTable(template) => template,
             Self::Lines(template) => {
+                let mut text = String::new();
                 for element in elements {
-                    println!("{}", template.render(element)?);
+                    text += &template.render(element)?;
+                    text.push('\n');
                 }
-                return Ok(());
+                return Ok(text);
             }
         };
         let headings: Map<String, Value> = fields
             .iter()
-            .map(|(name, heading)| ((*name).to_owned(), (*heading).into()))
+            .map(|(name, heading)| {
+                // A method without a heading makes one of its argument.
+                let heading = Some(*heading).filter(|heading| !heading.is_empty());
+                ((*name).to_owned(), heading.into())
+            })
             .collect();
         let mut lines = vec![template.render(&headings.into())?];
         for element in elements {
@@ -75,8 +92,7 @@ impl Format {
             .flat_map(|text| text.lines())
             .map(|line| line.split('\t').map(str::to_owned).collect())
             .collect();
-        table::print_rows(&rows);
-        Ok(())
+        Ok(table::render(&rows))
     }
 }
 

@@ -1,11 +1,27 @@
 //! `rvm`: containers in microVMs, on the command line.
 
 mod arguments;
+mod arguments_attach;
+mod arguments_bench;
+mod arguments_checkpoint;
+mod arguments_create;
+mod arguments_files;
+mod arguments_group;
+mod arguments_guest;
 mod arguments_image;
+mod arguments_lifecycle;
+mod arguments_log;
+mod arguments_show;
+mod arguments_template;
+mod cidfile;
 mod commands;
+mod completion;
 mod confirm;
+mod detach_keys;
 mod failure;
+mod help;
 mod listing;
+mod log;
 mod streams;
 mod table;
 mod template;
@@ -13,17 +29,21 @@ mod terminal;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches};
 
-use arguments::{Arguments, Command};
+use arguments::Arguments;
+use rvm_engine::timing;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    timing::mark("command begins");
+    completion::answer();
+    let matches = help::with_help(Arguments::command()).try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    start_log(&arguments);
+    log::start(arguments.log_level);
     terminal::restore_on_panic();
     match commands::run(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -48,6 +68,16 @@ fn usage(error: &clap::Error) -> ExitCode {
         eprint!("{}", error.render());
         return ExitCode::from(1);
     }
+    let command = help::typed();
+    let command: Vec<&str> = command.iter().map(String::as_str).collect();
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        eprintln!(
+            "rvm: {}\n\nSee '{}'.",
+            unknown(error),
+            help::of(&command[..command.len().min(1)])
+        );
+        return ExitCode::from(1);
+    }
     let text = error.render().to_string();
     let sentence: Vec<&str> = text
         .lines()
@@ -56,25 +86,34 @@ fn usage(error: &clap::Error) -> ExitCode {
         .collect();
     let sentence = sentence.join(" ");
     let sentence = sentence.strip_prefix("error: ").unwrap_or(&sentence);
-    let command = std::env::args()
-        .skip(1)
-        .find(|argument| Command::is_name(argument));
-    let help = command.as_ref().map_or("rvm --help".to_owned(), |command| {
-        format!("rvm {command} --help")
-    });
-    eprintln!("rvm: {sentence}\n\nSee '{help}'.");
-    ExitCode::from(if matches!(command.as_deref(), Some("run")) {
-        125
-    } else {
-        1
-    })
+    eprintln!("rvm: {sentence}\n\nSee '{}'.", help::of(&command));
+    let makes_container = matches!(
+        command[..],
+        ["run" | "create"] | ["container", "run" | "create"]
+    );
+    ExitCode::from(if makes_container { 125 } else { 1 })
 }
 
-fn start_log(arguments: &Arguments) {
-    tracing_subscriber::fmt()
-        .with_max_level(arguments.log_level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .without_time()
-        .init();
+/// A word that is no command, and those that it may have been meant for.
+fn unknown(error: &clap::Error) -> String {
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => word.as_str(),
+        _ => "",
+    };
+    let similar = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(similar)) => similar.as_slice(),
+        _ => &[],
+    };
+    // The likeliest come last.
+    let likely = match similar {
+        [.., b, a] => vec![a.as_str(), b.as_str()],
+        few => few.iter().map(String::as_str).collect(),
+    };
+    match likely[..] {
+        [] => format!("unknown command: '{word}'."),
+        _ => format!(
+            "unknown command: '{word}'; did you mean '{}'?",
+            likely.join("' or '")
+        ),
+    }
 }

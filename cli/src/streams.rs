@@ -1,19 +1,24 @@
 //! The caller's standard streams, joined with a process's.
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rvm_engine::monitor::protocol::Exit;
 use rvm_engine::session::{Event, Input, Session};
 
+use crate::detach_keys::Watch;
 use crate::terminal;
 
 /// The process's input, shared by what is typed and by the terminal's changes of size.
 pub type SharedInput = Arc<Mutex<Input>>;
 
-/// Sends standard input to the process until it ends; in a thread that nobody waits for.
-pub fn send_stdin(input: SharedInput) -> io::Result<()> {
+/// Sends standard input to the process until it ends, or until the keys of `watch` are typed; in a thread that nobody waits for.
+/// The flag is set when they were, and then the session has ended.
+pub fn send_stdin(input: SharedInput, mut watch: Option<Watch>) -> io::Result<Arc<AtomicBool>> {
+    let left = Arc::new(AtomicBool::new(false));
+    let leaving = left.clone();
     let send = move || {
         let mut stdin = io::stdin().lock();
         let mut bytes = vec![0; 32 << 10];
@@ -25,11 +30,20 @@ pub fn send_stdin(input: SharedInput) -> io::Result<()> {
                     .unwrap_or_else(PoisonError::into_inner)
                     .close()
                     .map(|()| false),
-                Ok(length) => input
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .write(&bytes[..length])
-                    .map(|()| true),
+                Ok(length) => {
+                    let (typed, leaves) = match &mut watch {
+                        Some(watch) => watch.take(&bytes[..length]),
+                        None => (bytes[..length].to_vec(), false),
+                    };
+                    let mut input = input.lock().unwrap_or_else(PoisonError::into_inner);
+                    let written = input.write(&typed);
+                    if leaves {
+                        leaving.store(true, Ordering::Release);
+                        // A session that has ended can't be left.
+                        let _ = input.leave();
+                    }
+                    written.map(|()| !leaves)
+                }
             };
             // A process that is gone takes no more; its end is told on the other way.
             if !matches!(result, Ok(true)) {
@@ -38,7 +52,7 @@ pub fn send_stdin(input: SharedInput) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("stdin".into()).spawn(send)?;
-    Ok(())
+    Ok(left)
 }
 
 /// Tells the process the terminal's size.

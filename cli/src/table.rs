@@ -1,7 +1,10 @@
 //! Tables and times as Docker prints them.
 
+use std::io::Write;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+pub use rvm_engine::words::since;
 
 /// A column is at least so wide, the space behind it counted.
 const MIN_WIDTH: usize = 10;
@@ -14,11 +17,18 @@ pub fn print(heading: &[&str], rows: &[Vec<String>]) {
     let all: Vec<Vec<String>> = std::iter::once(heading)
         .chain(rows.iter().cloned())
         .collect();
-    print_rows(&all);
+    put(&render(&all));
 }
 
-/// Prints rows in columns; the last cell of each is as long as it is.
-pub fn print_rows(rows: &[Vec<String>]) {
+/// Writes to standard output; whoever reads no further, such as `head`, has seen enough.
+pub fn put(text: &str) {
+    if let Err(error) = std::io::stdout().write_all(text.as_bytes()) {
+        tracing::debug!(%error, "standard output can't be written");
+    }
+}
+
+/// Rows in columns; the last cell of each is as long as it is.
+pub fn render(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter(|row| row.len() > column + 1);
@@ -26,35 +36,16 @@ pub fn print_rows(rows: &[Vec<String>]) {
         (longest.unwrap_or(0) + PADDING).max(MIN_WIDTH)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
     for row in rows {
         let padded = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"));
-        println!("{}", padded.collect::<String>().trim_end());
+        text += padded.collect::<String>().trim_end();
+        text.push('\n');
     }
-}
-
-/// How long ago, in Docker's words, such as `2 minutes`.
-pub fn since(time: Timestamp) -> String {
-    words(Timestamp::now().duration_since(time).as_secs().max(0) as u64)
-}
-
-fn words(seconds: u64) -> String {
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    match () {
-        () if seconds < 1 => "Less than a second".to_owned(),
-        () if seconds == 1 => "1 second".to_owned(),
-        () if seconds < 60 => format!("{seconds} seconds"),
-        () if minutes == 1 => "About a minute".to_owned(),
-        () if minutes < 60 => format!("{minutes} minutes"),
-        () if hours == 1 => "About an hour".to_owned(),
-        () if hours < 48 => format!("{hours} hours"),
-        () if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        () if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        () if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        () => format!("{} years", hours / 24 / 365),
-    }
+    text
 }
 
 /// A size in decimal units with up to three digits, such as `142MB`, as lists of images have it.
@@ -67,6 +58,19 @@ pub fn exact_size(bytes: u64) -> String {
     in_units(bytes, 4)
 }
 
+/// A size in binary units with up to four digits, such as `256MiB`, as `stats` has it.
+pub fn binary_size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while value >= 1024.0 {
+        let Some(next) = units.next() else { break };
+        value /= 1024.0;
+        unit = next;
+    }
+    digits(value, 4) + unit
+}
+
 /// As Go's `%.3g` and the like print it: no zeros at the end of a fraction.
 fn in_units(bytes: u64, digits: usize) -> String {
     let mut value = bytes as f64;
@@ -77,14 +81,20 @@ fn in_units(bytes: u64, digits: usize) -> String {
         value /= 1000.0;
         unit = next;
     }
+    self::digits(value, digits) + unit
+}
+
+fn digits(value: f64, digits: usize) -> String {
     let before_the_point = (value.max(1.0).log10() as usize) + 1;
     let fraction = digits.saturating_sub(before_the_point);
     let number = format!("{value:.fraction$}");
-    let number = match number.contains('.') {
-        true => number.trim_end_matches('0').trim_end_matches('.'),
-        false => &number,
-    };
-    format!("{number}{unit}")
+    match number.contains('.') {
+        true => number
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned(),
+        false => number,
+    }
 }
 
 /// A point in time as Go prints one: `2026-01-31 09:30:00 +0100 CET`.
@@ -105,23 +115,6 @@ pub fn cut(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_dockers_words() {
-        for (seconds, text) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (86400 * 3, "3 days"),
-        ] {
-            assert_eq!(words(seconds), text);
-        }
-    }
 
     #[test]
     fn sizes_have_three_digits() {

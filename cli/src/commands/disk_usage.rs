@@ -1,8 +1,8 @@
 //! `rvm system df`.
 
 use rvm_engine::Engine;
-use rvm_engine::container::Container;
 use rvm_engine::image::{Listed, Reference};
+use rvm_engine::listing::Summary;
 use rvm_engine::usage::{DiskUsage, ImageUsage};
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ pub fn run(engine: &Engine, command: &Arguments) -> Result<u8, Failure> {
     let containers: Vec<Value> = usage
         .containers
         .iter()
-        .map(|(container, size)| container_row(container, *size, no_trunc))
+        .map(|(container, size)| container_row(&engine.summary(container), *size, no_trunc))
         .collect();
     if no_trunc {
         let all =
@@ -136,10 +136,8 @@ fn image_rows(usage: &DiskUsage, image: &ImageUsage, no_trunc: bool) -> Vec<Valu
         .collect()
 }
 
-fn container_row(container: &Container, size: u64, no_trunc: bool) -> Value {
-    let row = ps::row(container, no_trunc);
-    let mut value = ps::as_json(&row, container);
-    value["LocalVolumes"] = "0".into();
+fn container_row(summary: &Summary, size: u64, no_trunc: bool) -> Value {
+    let mut value = ps::row(summary, no_trunc);
     value["Size"] = exact_size(size).into();
     value
 }

@@ -1,21 +1,17 @@
 //! `rvm exec`.
 
-use std::sync::{Arc, Mutex};
-
 use rvm_engine::Engine;
 use rvm_engine::lifecycle::ExecRequest;
-use signal_hook::consts::SIGWINCH;
-use signal_hook::iterator::Signals;
 
 use super::environment;
+use super::joined::{self, Join, Joined};
 use crate::arguments::Exec;
 use crate::failure::{Failure, code};
-use crate::streams;
-use crate::terminal::{self, Raw};
+use crate::terminal;
 
 pub fn run(engine: &Engine, command: Exec) -> Result<u8, Failure> {
     let container = engine.find(&command.container)?;
-    let (interactive, tty) = (command.interactive, command.tty);
+    let (interactive, tty) = (command.interactive && !command.detach, command.tty);
     if tty && interactive && !terminal::on_stdin() {
         return Err(Failure::new(
             1,
@@ -28,28 +24,31 @@ pub fn run(engine: &Engine, command: Exec) -> Result<u8, Failure> {
         working_dir: command.workdir,
         user: command.user,
         tty,
+        privileged: command.privileged,
         open_stdin: interactive,
         window: terminal::window(),
     };
     let mut session = engine.exec(&container, request)?;
+    if command.detach {
+        session.detach();
+        return Ok(0);
+    }
     if tty && interactive {
         terminal::restore_on_signals()?;
     }
-    let raw = (tty && interactive).then(Raw::enter).transpose()?;
-    let input = Arc::new(Mutex::new(session.input()?));
+    let input = joined::shared_input(&session)?;
     if tty {
-        let mut signals = Signals::new([SIGWINCH])?;
-        let input = input.clone();
-        let forward = move || signals.forever().for_each(|_| streams::send_window(&input));
-        std::thread::Builder::new()
-            .name("signals".into())
-            .spawn(forward)?;
+        joined::follow_window(input.clone())?;
     }
-    if interactive {
-        streams::send_stdin(input)?;
+    let join = Join {
+        tty,
+        stdin: interactive,
+        keys: command.detach_keys.unwrap_or_default(),
+    };
+    match joined::join(&mut session, input, &join)? {
+        Joined::Ended(exit) => Ok(code(exit.code)),
+        Joined::Detached => Err(Failure::new(1, "read escape sequence")),
+        // The container has ended, and everything in it was killed.
+        Joined::Lost => Ok(137),
     }
-    let exit = streams::receive(&mut session)?;
-    drop(raw);
-    // The container has ended, and everything in it was killed.
-    Ok(exit.map_or(137, |exit| code(exit.code)))
 }

@@ -1,10 +1,11 @@
-//! `rvm image prune` and `rvm system prune`.
+//! `rvm image prune`, `rvm container prune` and `rvm system prune`.
 
 use jiff::Timestamp;
 use rvm_engine::Engine;
-use rvm_engine::prune::{Prune, PruneFilter, Pruned};
+use rvm_engine::prune::{Prune, PruneFilter, Pruned, PrunedContainers};
 
 use crate::arguments_image::{ImagePrune, SystemPrune};
+use crate::arguments_lifecycle::ContainerPrune;
 use crate::confirm::confirm;
 use crate::failure::Failure;
 use crate::table;
@@ -24,6 +25,17 @@ pub fn images(engine: &Engine, command: &ImagePrune) -> Result<u8, Failure> {
     Ok(0)
 }
 
+pub fn containers(engine: &Engine, command: &ContainerPrune) -> Result<u8, Failure> {
+    let filter = PruneFilter::parse(&command.filter, Timestamp::now())?;
+    if !command.force && !confirm("This will remove all stopped containers.")? {
+        return Ok(0);
+    }
+    let pruned = engine.prune_containers(&filter)?;
+    say_containers(&pruned);
+    say_total(pruned.reclaimed);
+    Ok(0)
+}
+
 pub fn system(engine: &Engine, command: &SystemPrune) -> Result<u8, Failure> {
     let filter = PruneFilter::parse(&command.filter, Timestamp::now())?;
     let (which, what) = which(command.all);
@@ -38,11 +50,7 @@ pub fn system(engine: &Engine, command: &SystemPrune) -> Result<u8, Failure> {
         return Ok(0);
     }
     let containers = engine.prune_containers(&filter)?;
-    if !containers.deleted.is_empty() {
-        println!("Deleted Containers:");
-        containers.deleted.iter().for_each(|id| println!("{id}"));
-        println!();
-    }
+    say_containers(&containers);
     let images = engine.prune_images(which, &filter)?;
     say_images(&images);
     say_total(containers.reclaimed + images.reclaimed);
@@ -54,6 +62,14 @@ fn which(all: bool) -> (Prune, &'static str) {
         (Prune::All, ALL_IMAGES)
     } else {
         (Prune::Dangling, DANGLING_IMAGES)
+    }
+}
+
+fn say_containers(pruned: &PrunedContainers) {
+    if !pruned.deleted.is_empty() {
+        println!("Deleted Containers:");
+        pruned.deleted.iter().for_each(|id| println!("{id}"));
+        println!();
     }
 }
 

@@ -1,125 +1,155 @@
 //! `rvm ps`.
 
 use rvm_engine::Engine;
-use rvm_engine::container::{Container, State};
-use rvm_engine::options::port::Publish;
-use serde_json::json;
+use rvm_engine::container::NetworkMode;
+use rvm_engine::listing::{Query, Summary};
+use serde_json::{Value, json};
 
-use crate::arguments::Ps;
+use crate::arguments_show::Ps;
 use crate::failure::Failure;
+use crate::listing::{Field, Format};
 use crate::table;
 
-const HEADING: [&str; 7] = [
-    "CONTAINER ID",
-    "IMAGE",
-    "COMMAND",
-    "CREATED",
-    "STATUS",
-    "PORTS",
-    "NAMES",
+const FIELDS: [Field; 17] = [
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("State", "STATE"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+    ("Size", "SIZE"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
+    ("Isolation", "ISOLATION"),
+    // A method, whose heading is the label's name.
+    (".Label", ""),
+];
+
+/// The table's columns; with `--size` one more.
+const COLUMNS: [&str; 7] = [
+    "ID",
+    "Image",
+    "Command",
+    "RunningFor",
+    "Status",
+    "Ports",
+    "Names",
 ];
 
 /// Docker's width of the column COMMAND, quotes not counted.
 const COMMAND_WIDTH: usize = 20;
 
 pub fn run(engine: &Engine, command: &Ps) -> Result<u8, Failure> {
-    let containers = engine.list(command.all)?;
-    if command.quiet {
-        for container in &containers {
-            println!("{}", id(container, command.no_trunc));
+    let format = Format::parse(&command.format)?;
+    let last = match command.last {
+        _ if command.latest => Some(1),
+        // As Docker: nothing and less is no limit.
+        number => usize::try_from(number).ok().filter(|number| *number > 0),
+    };
+    let query = Query {
+        all: command.all,
+        last,
+        filter: engine.container_filter(&command.filter)?,
+        sizes: command.size || command.format.contains(".Size"),
+    };
+    let containers = engine.summaries(&query)?;
+    if command.quiet && matches!(format, Format::Table) {
+        for summary in &containers {
+            println!("{}", id(summary, command.no_trunc));
         }
         return Ok(0);
     }
-    let rows: Vec<Vec<String>> = containers
+    let rows: Vec<Value> = containers
         .iter()
-        .map(|container| row(container, command.no_trunc))
+        .map(|summary| row(summary, command.no_trunc))
         .collect();
-    if command.format == "json" {
-        for (row, container) in rows.iter().zip(&containers) {
-            println!("{}", as_json(row, container));
-        }
-    } else {
-        table::print(&HEADING, &rows);
+    let mut columns = COLUMNS.to_vec();
+    if command.size {
+        columns.push("Size");
     }
+    format.print(&FIELDS, &columns, &rows)?;
     Ok(0)
 }
 
-/// A container in the columns of [`HEADING`].
-pub fn row(container: &Container, no_trunc: bool) -> Vec<String> {
-    let args = container.settings.args.join(" ");
-    let args = if no_trunc {
-        args
-    } else {
-        table::cut(&args, COMMAND_WIDTH)
+/// What a template finds in a container.
+pub fn row(summary: &Summary, no_trunc: bool) -> Value {
+    let container = &summary.container;
+    let settings = &container.settings;
+    let labels = settings.labels.iter();
+    let labels: Vec<String> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let command = match no_trunc {
+        true => summary.command.clone(),
+        false => table::cut(&summary.command, COMMAND_WIDTH),
     };
-    vec![
-        id(container, no_trunc),
-        container.settings.image.clone(),
-        format!("\"{args}\""),
-        format!("{} ago", table::since(container.created)),
-        status(container),
-        ports(container),
-        container.name.to_string(),
-    ]
-}
-
-fn id(container: &Container, no_trunc: bool) -> String {
-    if no_trunc {
-        container.id.to_string()
-    } else {
-        container.id.short().to_owned()
-    }
-}
-
-/// A row as `--format json` prints it.
-pub fn as_json(row: &[String], container: &Container) -> serde_json::Value {
+    let size = summary.size.map_or("0B".to_owned(), |size| {
+        format!(
+            "{} (virtual {})",
+            table::size(size.written),
+            table::size(size.with_image)
+        )
+    });
     json!({
-        "ID": row[0], "Image": row[1], "Command": row[2], "CreatedAt": container.created.to_string(), "RunningFor": row[3],
-        "State": container.state.shown(), "Status": row[4], "Ports": row[5], "Names": row[6],
+        ".Label": settings.labels,
+        "Command": quoted(&command),
+        "CreatedAt": table::moment(container.created),
+        "ID": id(summary, no_trunc),
+        "Image": summary.image,
+        "Labels": labels.join(","),
+        ".Isolation": settings.isolation.as_str(),
+        "LocalVolumes": "0",
+        "Mounts": "",
+        "Names": container.name.as_str(),
+        "Networks": match settings.network {
+            NetworkMode::None => "none",
+            NetworkMode::Bridge => "bridge",
+        },
+        ".Platform": "linux/amd64",
+        "Ports": summary.ports,
+        "RunningFor": format!("{} ago", table::since(container.created)),
+        "Size": size,
+        "State": container.state.shown(),
+        "Status": summary.status,
     })
 }
 
-fn status(container: &Container) -> String {
-    match (container.state, container.started, container.finished) {
-        (State::Running, Some(started), _) => format!("Up {}", table::since(started)),
-        (State::Exited, _, Some(finished)) => {
-            format!(
-                "Exited ({}) {} ago",
-                container.exit_code.unwrap_or(0),
-                table::since(finished)
-            )
-        }
-        _ => "Created".to_owned(),
+fn id(summary: &Summary, no_trunc: bool) -> String {
+    let id = &summary.container.id;
+    match no_trunc {
+        true => id.to_string(),
+        false => id.short().to_owned(),
     }
 }
 
-/// Published ports, and those that the image exposes without their being published.
-fn ports(container: &Container) -> String {
-    let endpoint = container
-        .endpoint
-        .iter()
-        .filter(|_| container.state == State::Running);
-    let published: Vec<Publish> = endpoint
-        .flat_map(|endpoint| endpoint.ports.clone())
-        .collect();
-    if container.state != State::Running {
-        return String::new();
+/// As Go's `%q` writes a text: what would leave its line or its column is escaped.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control.is_ascii_control() => {
+                out.push_str(&format!("\\x{:02x}", u32::from(control)));
+            }
+            other => out.push(other),
+        }
     }
-    let is_published = |exposed: &str| {
-        published
-            .iter()
-            .any(|port| format!("{}/{}", port.container_port, port.protocol) == exposed)
-    };
-    let exposed = container
-        .settings
-        .exposed
-        .iter()
-        .filter(|exposed| !is_published(exposed))
-        .cloned();
-    published
-        .iter()
-        .map(Publish::to_string)
-        .chain(exposed)
-        .collect::<Vec<_>>()
-        .join(", ")
+    out + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn commands_are_quoted_as_go_quotes() {
+        assert_eq!(super::quoted("a \"b\"\n\u{1b}é"), r#""a \"b\"\n\x1bé""#);
+    }
 }

@@ -5,6 +5,9 @@
 mod evaluate;
 mod functions;
 mod parse;
+mod printf;
+
+pub use functions::urlquery;
 
 use serde_json::Value;
 
@@ -31,6 +34,11 @@ impl Template {
     }
 }
 
+/// A value without what is in it for templates alone.
+pub fn shown(value: &Value) -> Value {
+    functions::shown_alone(value.clone())
+}
+
 fn error<T>(text: impl Into<String>) -> Result<T, TemplateError> {
     Err(TemplateError(text.into()))
 }
@@ -44,7 +52,9 @@ mod tests {
     fn render(template: &str) -> Result<String, TemplateError> {
         let image = json!({
             "Id": "sha256:1", "RepoTags": ["a:1", "b:2"], "Size": 12, "Empty": [],
-            "Config": {"Cmd": ["sh", "-c"], "Labels": {"b": "2", "a.x": "<1>"}, "User": ""},
+            ".Health": null, ".Label": {"a.x": "y"}, "Entrypoint": null, "Running": true,
+            "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": {}},
+            "Config": {"Cmd": ["sh", "-c"], "Labels": {"a.x": "<1>", "b": "2"}, "User": ""},
         });
         Template::parse(template)?.render(&image)
     }
@@ -92,6 +102,50 @@ mod tests {
             ("{{.Config.Labels.none}}", "<no value>"),
             ("{{and .Id (not .Config.User)}}", "true"),
             ("{{println .Id}}", "sha256:1\n"),
+            ("{{.Ports}}", "map[80/tcp:[{0.0.0.0 8080}] 81/tcp:{}]"),
+            (
+                "{{if .Health}}{{.Health.Status}}{{else}}none{{end}}",
+                "none",
+            ),
+            (
+                "{{if and .Health (eq .Health.Status \"healthy\")}}y{{else}}n{{end}}",
+                "n",
+            ),
+            (
+                "{{if or .Running .Health.Status}}{{.Health}}{{end}}",
+                "<nil>",
+            ),
+            ("{{.Label \"a.x\"}} {{.Label \"b\"}}", "y "),
+            ("{{.Entrypoint}} {{json .Entrypoint}}", "[] null"),
+            (
+                "{{printf \"%-4s|%4s|%03d\" \"a\" \"b\" 7}}",
+                "a   |   b|007",
+            ),
+            ("{{printf \"%.2f%% %d\" 1.5 \"x\"}}", "1.50% %!d(string=x)"),
+            (
+                "{{$n := 0}}{{range .RepoTags}}{{$n = .}}{{break}}{{end}}{{$n}}",
+                "a:1",
+            ),
+            (
+                "{{range .RepoTags}}{{if eq . \"a:1\"}}{{continue}}{{end}}{{.}}{{end}}",
+                "b:2",
+            ),
+            (
+                "{{with $c := .Config}}{{$c.User}}{{len $c.Cmd}}{{end}}",
+                "2",
+            ),
+            (
+                "{{slice .Id 0 3}}{{pad \"x\" 1 2}}|{{title \"a bc\"}}",
+                "sha x  |A Bc",
+            ),
+            (
+                "{{print 1 2 \"a\"}} {{html \"<\"}} {{urlquery \"a b\"}}",
+                "1 2a &lt; a+b",
+            ),
+            (
+                "{{len .Config}} {{.Config}}",
+                "3 map[Cmd:[sh -c] Labels:map[a.x:<1> b:2] User:]",
+            ),
         ] {
             assert_eq!(render(template).as_deref(), Ok(text), "{template}");
         }
@@ -111,6 +165,11 @@ mod tests {
             "{{\"a}}",
             "{{)}}",
             "{{(}}",
+            "{{.Health.Status}}",
+            "{{eq .Id 1}}",
+            "{{break}}",
+            "{{$x = 1}}",
+            "{{slice .Id 9 99}}",
         ] {
             assert!(render(template).is_err(), "{template}");
         }

@@ -14,9 +14,11 @@ pub enum Node {
     /// A pipeline whose value is printed.
     Print(Pipeline),
     /// `$name := pipeline`
-    Set(String, Pipeline),
-    If(Pipeline, Vec<Node>, Vec<Node>),
-    With(Pipeline, Vec<Node>, Vec<Node>),
+    Declare(String, Pipeline),
+    /// `$name = pipeline`
+    Assign(String, Pipeline),
+    If(Condition, Vec<Node>, Vec<Node>),
+    With(Condition, Vec<Node>, Vec<Node>),
     /// Names for key and element, what to walk, what for each, what for none.
     Range(
         Option<String>,
@@ -25,6 +27,15 @@ pub enum Node {
         Vec<Node>,
         Vec<Node>,
     ),
+    Break,
+    Continue,
+}
+
+/// What an `if` or a `with` asks for, and the variable that holds it.
+#[derive(Debug)]
+pub struct Condition {
+    pub variable: Option<String>,
+    pub pipeline: Pipeline,
 }
 
 /// Commands, each with the value of the one before it as its last argument.
@@ -175,8 +186,13 @@ fn block(
             [] => return error("missing value for command"),
             ["end" | "else", ..] => return Ok((nodes, Some(words))),
             ["if" | "with" | "range", ..] => nodes.push(control(&texts, pieces, depth)?),
-            [name, ":=" | "=", ref rest @ ..] if name.starts_with('$') => {
-                nodes.push(Node::Set(name[1..].to_owned(), pipeline(rest)?));
+            ["break"] => nodes.push(Node::Break),
+            ["continue"] => nodes.push(Node::Continue),
+            [name, ":=", ref rest @ ..] if name.starts_with('$') => {
+                nodes.push(Node::Declare(name[1..].to_owned(), pipeline(rest)?));
+            }
+            [name, "=", ref rest @ ..] if name.starts_with('$') => {
+                nodes.push(Node::Assign(name[1..].to_owned(), pipeline(rest)?));
             }
             _ => nodes.push(Node::Print(pipeline(&texts)?)),
         }
@@ -189,10 +205,10 @@ fn control(texts: &[&str], pieces: &mut Pieces, depth: usize) -> Result<Node, Te
         [key, ",", element, ":=", ref rest @ ..] if texts[0] == "range" => {
             (Some(key), Some(element), rest)
         }
-        [element, ":=", ref rest @ ..] if texts[0] == "range" => (None, Some(element), rest),
+        [element, ":=", ref rest @ ..] => (None, Some(element), rest),
         ref rest => (None, None, rest),
     };
-    let condition = pipeline(rest)?;
+    let pipeline = pipeline(rest)?;
     let (body, end) = block(pieces, depth + 1)?;
     let end = end.unwrap_or_default();
     let end: Vec<&str> = end.iter().map(String::as_str).collect();
@@ -206,10 +222,15 @@ fn control(texts: &[&str], pieces: &mut Pieces, depth: usize) -> Result<Node, Te
         _ => return error("unexpected EOF"),
     };
     let name = |name: Option<&str>| name.map(|name| name.trim_start_matches('$').to_owned());
+    let (key, element) = (name(key), name(element));
+    let condition = |pipeline| Condition {
+        variable: element.clone(),
+        pipeline,
+    };
     Ok(match texts[0] {
-        "if" => Node::If(condition, body, otherwise),
-        "with" => Node::With(condition, body, otherwise),
-        _ => Node::Range(name(key), name(element), condition, body, otherwise),
+        "if" => Node::If(condition(pipeline), body, otherwise),
+        "with" => Node::With(condition(pipeline), body, otherwise),
+        _ => Node::Range(key, element, pipeline, body, otherwise),
     })
 }
 

@@ -10,7 +10,6 @@ use crate::arguments_image::{History, Inspect};
 use crate::failure::Failure;
 use crate::listing::{Field, Format};
 use crate::table;
-use crate::template::Template;
 
 /// Docker's width of the column CREATED BY.
 const COMMAND_WIDTH: usize = 45;
@@ -25,29 +24,7 @@ const FIELDS: [Field; 6] = [
 ];
 
 pub fn run(root: &Root, command: &Inspect) -> Result<u8, Failure> {
-    let template = match command.format.as_deref() {
-        None | Some("json") => None,
-        Some(text) => Some(Template::parse(text)?),
-    };
-    let images = Images::open(root)?;
-    let mut found: Vec<Value> = Vec::new();
-    let mut failed = false;
-    for image in &command.images {
-        match (images.inspect(image), &template) {
-            (Ok(image), Some(template)) => println!("{}", template.render(&image)?),
-            (Ok(image), None) => found.push(image),
-            (Err(error), _) => {
-                eprintln!("rvm: {}", Failure::from(error));
-                failed = true;
-            }
-        }
-    }
-    match command.format.as_deref() {
-        None => println!("{}", serde_json::to_string_pretty(&found)?),
-        Some("json") => println!("{}", serde_json::to_string(&found)?),
-        Some(_) => {}
-    }
-    Ok(failed.into())
+    crate::commands::inspect::images(root, &command.images, command.format.as_deref())
 }
 
 pub fn history(root: &Root, command: &History) -> Result<u8, Failure> {
