@@ -2,9 +2,12 @@
 
 use std::fs;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 use crate::support::snapshot::Snapshot;
+
+const VM: &str = "--isolation=vm";
+const CONTAINER: &str = "--isolation=container";
 
 /// A private host that has run a container, so that what is made once is there.
 fn used_host() -> (Host, Snapshot) {
@@ -18,7 +21,7 @@ fn used_host() -> (Host, Snapshot) {
 
 #[test]
 fn wrong_requests_are_refused_and_leave_nothing() {
-    needs_microvm!();
+    needs_container!();
     let (host, before) = used_host();
     let text = host.folder().join("not-a-kernel");
     fs::write(
@@ -41,7 +44,7 @@ fn wrong_requests_are_refused_and_leave_nothing() {
         (&["--pull", "never", "no-such-image"], &["no-such-image"]),
         (&["Not/A/Reference"], &["Not/A/Reference"]),
         (&["-m", "1m", "busybox", "true"], &["Minimum memory"]),
-        (&["-m", "1000g", "busybox", "true"], &["MiB", "host"]),
+        (&[VM, "-m", "1000g", "busybox", "true"], &["MiB", "host"]),
         (&["-m", "much", "busybox", "true"], &["much"]),
         (&["--cpus", "0", "busybox", "true"], &["cpus"]),
         (&["--cpus", "1000", "busybox", "true"], &["cpus"]),
@@ -70,13 +73,26 @@ fn wrong_requests_are_refused_and_leave_nothing() {
         ),
         (&["--entrypoint", "", "busybox"], &["no command"]),
         (
-            &["--kernel", &text, "busybox", "true"],
+            &[VM, "--kernel", &text, "busybox", "true"],
             &["is not a kernel"],
         ),
-        (&["--kernel", &program, "busybox", "true"], &["kernel"]),
+        (&[VM, "--kernel", &program, "busybox", "true"], &["kernel"]),
         (
-            &["--kernel", "/no/such/kernel", "busybox", "true"],
+            &[VM, "--kernel", "/no/such/kernel", "busybox", "true"],
             &["/no/such/kernel"],
+        ),
+        (
+            &["--isolation", "none", "busybox", "true"],
+            &["isolation", "none"],
+        ),
+        (&[CONTAINER, "-m", "1m", "busybox"], &["Minimum memory"]),
+        (
+            &[CONTAINER, "--kernel", &text, "busybox"],
+            &["the kernel is the host's"],
+        ),
+        (
+            &[CONTAINER, "--sysctl", "kernel.panic=1", "busybox"],
+            &["kernel.panic", "separate kernel namespace"],
         ),
         (&[], &["image"]),
     ];
@@ -115,10 +131,20 @@ fn without_kvm_one_sentence_says_what_to_do() {
         host.judge("mknod", &[&format!("/dev/{name}"), "c", "1", minor]);
     }
     let before = Snapshot::of(&host);
-    host.rvm(["run", "--rm", "busybox", "true"])
+    host.rvm(["run", "--rm", VM, "busybox", "true"])
         .wait()
         .refused(125, &["no /dev/kvm", "kvm_intel", "kvm_amd"]);
     before.assert_unchanged(&host);
+    let run = [
+        "run",
+        "--rm",
+        CONTAINER,
+        "busybox",
+        "echo",
+        "shares the kernel",
+    ];
+    let run = host.rvm(run).wait();
+    assert_eq!(run.success(), "shares the kernel\n");
     // What needs no virtual machine works all the same.
     assert!(host.rvm(["images"]).wait().success().contains("busybox"));
     assert!(host.rvm(["info"]).wait().success().contains("no /dev/kvm"));
@@ -136,7 +162,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
         .refused(1, &["No space left on device"]);
     before.assert_unchanged(&host);
 
-    needs_microvm!();
+    needs_container!();
     host.judge(
         "mount",
         &[

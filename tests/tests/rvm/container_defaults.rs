@@ -1,12 +1,12 @@
 //! What every container has without being asked: Docker's privileges, devices, mounts and files.
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 use crate::support::process::judge;
 
 #[test]
 fn a_container_is_as_docker_makes_it() {
-    needs_microvm!();
+    needs_container!();
     let container =
         Host::shared().detached(["--hostname", "self", "busybox", "tail", "-f", "/dev/null"]);
 

@@ -1,10 +1,13 @@
 //! `kill -9` of each process in turn: the next command finds and says the truth, and nothing is left.
 
-use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::needs_microvm;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
 use crate::support::snapshot::{Snapshot, processes};
 use crate::support::{Container, Host, Process, wait_until};
+use crate::{needs_container, support};
 
 /// A process of the private host, as this process sees it, by what its command line has in it.
 fn find(host: &Host, words: &str) -> Option<Pid> {
@@ -14,16 +17,21 @@ fn find(host: &Host, words: &str) -> Option<Pid> {
     host.outer(inner)
 }
 
+/// Kills a process, and waits for its end: until then it holds what it held.
 fn kill(pid: Pid) {
-    kill_process(pid, Signal::KILL).expect("kill -9");
+    let process = pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
+    pidfd_send_signal(&process, Signal::KILL).expect("kill -9");
+    let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+    assert_eq!(ended.expect("poll"), 1);
 }
 
 fn monitor(host: &Host) -> Pid {
-    wait_until("a monitor", || find(host, " monitor "))
+    wait_until("a monitor", || find(host, "rvm-monitor"))
 }
 
-fn vmm(host: &Host) -> Pid {
-    wait_until("a VMM", || find(host, "rvm-vmm"))
+/// The process that a container is in.
+fn enclosure(host: &Host) -> Pid {
+    wait_until("a VMM or an agent", || find(host, support::enclosure()))
 }
 
 /// A host on which a container has run.
@@ -42,7 +50,7 @@ fn only_container<'a>(host: &'a Host) -> Container<'a> {
 
 #[test]
 fn a_killed_command_leaves_its_container_and_a_killed_monitor_ends_it() {
-    needs_microvm!();
+    needs_container!();
     let (host, before) = used_host();
     let run = [
         "run",
@@ -63,22 +71,22 @@ fn a_killed_command_leaves_its_container_and_a_killed_monitor_ends_it() {
     assert!(container.listed().contains("Up "), "{}", container.listed());
     assert_eq!(container.sh("echo goes on"), "goes on");
 
-    let vmm = vmm(&host);
+    let enclosure = enclosure(&host);
     kill(monitor(&host));
     assert!(
         container.listed().contains("Exited (137)"),
         "{}",
         container.listed()
     );
-    gone(vmm);
+    gone(enclosure);
     container.host.rvm(["logs", &container.id]).wait().success();
     host.rvm(["rm", &container.id]).wait().success();
     before.assert_unchanged(&host);
 }
 
 #[test]
-fn a_killed_vmm_is_the_end_of_its_container() {
-    needs_microvm!();
+fn a_killed_vmm_or_agent_is_the_end_of_its_container() {
+    needs_container!();
     let (host, before) = used_host();
     let run = host.rvm([
         "run",
@@ -91,7 +99,7 @@ fn a_killed_vmm_is_the_end_of_its_container() {
     ]);
     run.wait_for("ready");
     let container = only_container(&host);
-    kill(vmm(&host));
+    kill(enclosure(&host));
     let end = run.wait();
     assert_eq!(end.code(), 137, "{end}");
     assert!(
@@ -107,25 +115,59 @@ fn a_killed_vmm_is_the_end_of_its_container() {
     before.assert_unchanged(&host);
 }
 
-/// While the guest boots, which is the longest part of a start.
+/// A folder with the installed files in it, but an agent that does not get ready before it is killed.
+fn slow_agent(host: &Host) -> String {
+    let folder = host.folder().join("slow");
+    let library = support::rvm().with_file_name("../lib/rvm");
+    std::fs::create_dir(&folder).expect("folder");
+    for entry in std::fs::read_dir(&library)
+        .expect("the installed files")
+        .flatten()
+    {
+        symlink(entry.path(), folder.join(entry.file_name())).expect("link");
+    }
+    let agent = folder.join("rvm-agent");
+    std::fs::remove_file(&agent).expect("the link");
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = --sandbox ] && sleep 1000\nexec {}/rvm-agent \"$@\"\n",
+        library.display()
+    );
+    std::fs::write(&agent, script).expect("script");
+    std::fs::set_permissions(&agent, PermissionsExt::from_mode(0o755)).expect("mode");
+    folder.to_str().expect("UTF-8").to_owned()
+}
+
+/// While the guest boots, which is the longest part of a start, or before a sandbox's agent is there.
 #[test]
 fn a_start_that_is_cut_short_leaves_nothing() {
-    needs_microvm!();
+    needs_container!();
     let (host, before) = used_host();
-    let start = || host.rvm(["run", "--rm", "-p", "8080:80", "busybox", "true"]);
+    let libexec = (!support::in_microvms()).then(|| slow_agent(&host));
+    let before = Snapshot {
+        files: Snapshot::of(&host).files,
+        ..before
+    };
+    let start = || {
+        let options = ["run", "--rm", "--no-template", "-p", "8080:80"];
+        let mut run = host.rvm_command(options.into_iter().chain(["busybox", "true"]));
+        if let Some(libexec) = &libexec {
+            run.env("RVM_LIBEXEC", libexec);
+        }
+        Process::start(run)
+    };
     let end: &[fn(&Host, Process)] = &[
         |host, run| {
-            kill(vmm(host));
+            kill(enclosure(host));
             run.wait().refused(125, &[]);
         },
         |host, run| {
-            let vmm = vmm(host);
+            let enclosure = enclosure(host);
             kill(monitor(host));
             run.wait().refused(125, &["monitor"]);
-            gone(vmm);
+            gone(enclosure);
         },
         |host, run| {
-            let _ = vmm(host);
+            let _ = enclosure(host);
             let id = host.rvm(["ps", "-aq"]).wait().success();
             host.rvm(["rm", "-f", id.trim()]).wait().success();
             assert_eq!(run.wait().code(), 137);
@@ -140,7 +182,7 @@ fn a_start_that_is_cut_short_leaves_nothing() {
 
 /// Waits until a process is no more.
 fn gone(pid: Pid) {
-    wait_until("the VMM's end", || {
+    wait_until("the end of the VMM or the agent", || {
         rustix::process::test_kill_process(pid)
             .is_err()
             .then_some(())

@@ -1,12 +1,12 @@
 //! Every field of an image's configuration takes effect.
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 use crate::support::image::Layout;
 
 #[test]
 fn entry_point_command_environment_folder_user_and_stop_signal_are_the_images() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let script = "trap 'echo stopped by USR1; exit 21' USR1; echo $0; echo $GREETING $PATH; pwd; ls -ld . | cut -c 1-10; id -u; id -g; id -G; echo ready; tail -f /dev/null & while :; do wait; done";
     let layout = Layout::of_busybox(host, "configured").configure(&[
@@ -70,7 +70,7 @@ fn entry_point_command_environment_folder_user_and_stop_signal_are_the_images() 
 
 #[test]
 fn an_unknown_user_in_the_image_is_refused() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::private();
     let layout = Layout::of_busybox(&host, "stranger").configure(&["--config.user=stranger:users"]);
     host.rvm(["load", "-q", "-i", layout.path()])

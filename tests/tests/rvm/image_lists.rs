@@ -1,6 +1,6 @@
 //! Images are listed, named and removed as with Docker.
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::image::Layout;
 use crate::support::{Container, Host};
 
@@ -168,7 +168,7 @@ fn names_go_before_their_image_and_an_image_with_its_last_name() {
 
 #[test]
 fn an_image_is_not_removed_from_under_its_containers() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::empty().load(&["busybox"]);
     let rvm = |args: &[&str]| host.rvm(args.to_vec()).wait();
     let id = rvm(&["images", "-q", "--no-trunc"])

@@ -1,18 +1,18 @@
 //! Containers that have come and gone leave exactly what was there before.
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::snapshot::Snapshot;
 use crate::support::{Host, number};
 
 #[test]
 fn runs_in_a_row_leave_nothing() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::private();
-    // The first run makes what is made once: the database, and what was found out about the host.
-    host.rvm(["run", "--rm", "busybox", "true"])
-        .wait()
-        .success();
-    let before = Snapshot::of(&host);
+    // The first run makes the template of its kind, the second that of its command.
+    Snapshot::after_a_run(&host, &[]);
+    let before = Snapshot::after_a_run(&host, &[]);
+    let templates = || host.rvm(["template", "ls"]).wait().success();
+    let number_of_templates = templates().lines().count();
     assert!(
         before.processes.len() == 1,
         "only the first process: {before:?}"
@@ -23,4 +23,5 @@ fn runs_in_a_row_leave_nothing() {
         // At once, not after a while.
         before.assert_unchanged(&host);
     }
+    assert_eq!(templates().lines().count(), number_of_templates);
 }

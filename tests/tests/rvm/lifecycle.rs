@@ -1,11 +1,11 @@
 //! Containers in the background: listed, logged, stopped, killed and removed, with Docker's words.
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 
 #[test]
 fn a_background_container_is_listed_logged_stopped_and_removed() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let name = "lifecycle";
     let script =
@@ -88,7 +88,7 @@ fn a_background_container_is_listed_logged_stopped_and_removed() {
 
 #[test]
 fn a_container_that_ignores_its_stop_signal_is_killed() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let script = "trap '' TERM; trap 'echo a signal' USR1; echo ready; tail -f /dev/null & while :; do wait; done";
     let container = host.detached(["--network", "none", "busybox", "sh", "-c", script]);

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::process::judge;
 use crate::support::{Host, number};
 
@@ -32,7 +32,7 @@ fn host_address() -> Option<String> {
 
 #[test]
 fn nginx_answers_on_its_published_port() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let port = free_port().to_string();
     let published = format!("{port}:80");
@@ -129,7 +129,7 @@ fn nginx_answers_on_its_published_port() {
 
 #[test]
 fn run_image_nginx_works_as_written() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::private();
     host.rvm([
         "load",
@@ -173,4 +173,52 @@ fn run_image_nginx_works_as_written() {
     run.wait_for("\"GET / HTTP/1.1\" 200");
     host.rvm(["stop", "-t", "60", &id]).wait().success();
     assert_eq!(run.wait().code(), 0);
+}
+
+#[test]
+fn a_host_that_forwards_nothing_by_itself_forwards_what_is_published() {
+    needs_container!();
+    let host = Host::private();
+    // As Docker leaves it, with a neighbour on another interface.
+    let prepare = "ip link set lo up
+        iptables -P FORWARD DROP
+        ip netns add neighbour
+        ip link add outside type veth peer name eth0 netns neighbour
+        ip address add 192.0.2.1/24 dev outside
+        ip link set outside up
+        ip -n neighbour address add 192.0.2.2/24 dev eth0
+        ip -n neighbour link set eth0 up
+        ip -n neighbour route add default via 192.0.2.1";
+    host.judge("sh", &["-ec", prepare]);
+    let rules = || host.judge("nft", &["list", "ruleset"]);
+    let before = rules();
+    let script = "echo reached > /tmp/index.html; httpd -h /tmp; echo serves; exec sleep 1000000";
+    let container = host.detached(["-p", "8080:80", "busybox", "sh", "-c", script]);
+    container.wait_for("serves");
+    let neighbour = [
+        "netns",
+        "exec",
+        "neighbour",
+        "curl",
+        "-s",
+        "--max-time",
+        "60",
+    ];
+    let reached = host.judge(
+        "ip",
+        &[&neighbour[..], &["http://192.0.2.1:8080/"]].concat(),
+    );
+    assert_eq!(reached.trim(), "reached");
+    let address = container.address();
+    let own = format!("http://{address}/");
+    let refused = [&neighbour[..], &["-m", "2", &own]].concat();
+    assert!(
+        host.start("ip", &refused).wait().code() != 0,
+        "not published"
+    );
+    // The other way as well.
+    container.sh("ping -c 1 -W 60 192.0.2.2");
+    drop(container);
+    assert_eq!(rules(), before);
+    host.judge("ip", &["netns", "del", "neighbour"]);
 }

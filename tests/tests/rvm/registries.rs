@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::image::Layout;
 use crate::support::registry::Registry;
 use crate::support::terminal::Terminal;
@@ -363,7 +363,7 @@ fn a_terminal_sees_a_bar_for_each_layer() {
 
 #[test]
 fn run_pulls_what_is_missing_and_says_so_on_standard_error() {
-    needs_microvm!();
+    needs_container!();
     let (host, registry) = (Host::empty(), Registry::start());
     registry.fill("busybox", "library/busybox:latest");
     let layer = &layers(&registry, "library/busybox")[0];

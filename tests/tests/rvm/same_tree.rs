@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 use crate::support::image::Layout;
 use crate::support::process::judge;
@@ -80,7 +80,7 @@ fn upper(folder: &Path) {
 
 #[test]
 fn what_umoci_unpacks_is_what_a_container_sees() {
-    needs_microvm!();
+    needs_container!();
     let (host, registry) = (Host::empty(), Registry::start());
     let layout = Layout::of_busybox(&host, "tree");
     for (name, make) in [("lower", lower as fn(&Path)), ("upper", upper)] {

@@ -2,12 +2,12 @@
 
 use rustix::process::Signal;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 
 #[test]
 fn signals_reach_the_process_and_its_exit_code_comes_back() {
-    needs_microvm!();
+    needs_container!();
     let script =
         "trap 'echo hang-up' HUP; trap 'echo interrupt' INT; trap 'echo terminate; exit 143' TERM
         tail -f /dev/null & echo ready; while :; do wait; done";

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::io::Write;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::Host;
 
 /// Every byte value, and then several MB in which no pattern repeats.
@@ -20,7 +20,7 @@ fn everything() -> Vec<u8> {
 
 #[test]
 fn streams_are_binary_safe_separate_and_end() {
-    needs_microvm!();
+    needs_container!();
     let bytes = everything();
     // cat ends only when its input does; what it wrote is told from what goes to the other stream.
     let script = r"cat; printf '\000\001\377\r\n' >&2";
@@ -46,7 +46,7 @@ fn streams_are_binary_safe_separate_and_end() {
 
 #[test]
 fn the_guest_receives_exactly_what_was_sent() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let container = host.detached(["--network", "none", "busybox", "tail", "-f", "/dev/null"]);
     let bytes = everything();

@@ -2,13 +2,13 @@
 
 use rustix::process::Signal;
 
-use crate::needs_microvm;
+use crate::needs_container;
 use crate::support::terminal::Terminal;
 use crate::support::{Container, Host};
 
 #[test]
 fn a_terminal_is_the_containers_until_its_end() {
-    needs_microvm!();
+    needs_container!();
     let command =
         Host::shared().rvm_command(["run", "--rm", "-it", "--network", "none", "busybox", "sh"]);
     let mut terminal = Terminal::start(&command);
@@ -45,7 +45,7 @@ fn a_terminal_is_the_containers_until_its_end() {
 /// The ways out on which nobody says goodbye, each with a process on a terminal of its own in one container.
 #[test]
 fn a_terminal_is_restored_on_every_way_out() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let container = host.detached(["--network", "none", "busybox", "tail", "-f", "/dev/null"]);
     let open = |args: &[&str]| {
@@ -81,7 +81,7 @@ fn a_terminal_is_restored_on_every_way_out() {
 
 #[test]
 fn a_terminal_is_restored_when_run_is_ended_from_outside() {
-    needs_microvm!();
+    needs_container!();
     let host = Host::shared();
     let start = |name: &str| {
         let mut terminal = Terminal::start(&host.rvm_command([

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use rustix::process::Pid;
 
 use super::process::Process;
-use super::{Container, archive, rvm};
+use super::{Container, archive, isolation, rvm};
 
 /// Removes everything when the test process ends, however it does: then the pipe on standard input closes.
 /// In new namespaces it is their first process as well, which is why it has to be a shell that reaps.
@@ -135,14 +135,16 @@ impl Host {
     /// The id that a process of the namespaces has for this process.
     pub fn outer(&self, inner: u32) -> Option<Pid> {
         let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-        let ours = namespace(&self.namespaces?.as_raw_nonzero().to_string())?;
+        let first = self.namespaces?.as_raw_nonzero();
+        // A sandbox's agent has a process namespace of its own below that of the host.
+        let ours = namespace(&format!("{first}/root/proc/{inner}"))?;
         let of = |pid: String| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
             let ids = status
                 .lines()
                 .find_map(|line| line.strip_prefix("NSpid:"))?;
             let found = namespace(&pid)? == ours
-                && ids.split_whitespace().last() == Some(&inner.to_string());
+                && ids.split_whitespace().nth(1) == Some(&inner.to_string());
             found
                 .then(|| pid.parse().ok().and_then(Pid::from_raw))
                 .flatten()
@@ -175,6 +177,7 @@ impl Host {
         };
         command
             .env("RVM_ROOT", self.root())
+            .env("RVM_ISOLATION", isolation())
             .env("TMPDIR", self.folder.join("tmp"))
             .env("DOCKER_CONFIG", self.folder.join("docker"))
             .env_remove("RVM_REGISTRIES");

@@ -54,6 +54,14 @@ pub fn archive(name: &str) -> PathBuf {
     archive
 }
 
+/// Seconds since 1970.
+pub fn seconds() -> u64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
+}
+
 /// A number from the environment.
 pub fn number(variable: &str, default: usize) -> usize {
     match std::env::var(variable) {
@@ -76,34 +84,95 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether this machine can run microVMs; says so when not, past the capture of a passing test's output.
+/// What the containers of the tests run in: `vm`, or what `RVM_TEST_ISOLATION` says.
+pub fn isolation() -> String {
+    std::env::var("RVM_TEST_ISOLATION").unwrap_or_else(|_| "vm".to_owned())
+}
+
+/// Whether they run in microVMs.
+pub fn in_microvms() -> bool {
+    isolation() == "vm"
+}
+
+/// Whether this machine can run the tests' containers; says so when not, past the capture of a passing test's output.
 pub fn can_run(test: &str) -> bool {
     let kvm = File::options()
         .read(true)
         .write(true)
         .open("/dev/kvm")
         .is_ok();
-    let root = rustix::process::geteuid().is_root();
-    if !kvm || !root {
-        let why = if kvm {
-            "not root"
-        } else {
-            "no /dev/kvm that can be opened"
-        };
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED {test}: {why}; nothing of it has run"
-        );
+    if !rustix::process::geteuid().is_root() {
+        return skip(test, "not root");
     }
-    kvm && root
+    if in_microvms() && !kvm {
+        return skip(test, "no /dev/kvm that can be opened");
+    }
+    true
 }
 
-/// Leaves a test whose promises need a microVM where there can be none.
+/// Whether the containers are in microVMs; says so when not.
+pub fn is_about_microvms(test: &str) -> bool {
+    in_microvms()
+        || skip(
+            test,
+            "it is about microVMs, and RVM_TEST_ISOLATION says otherwise",
+        )
+}
+
+/// A word in the command line of the process that a container of the tests is in: its VMM, or its sandbox's agent.
+pub fn enclosure() -> &'static str {
+    if in_microvms() {
+        "rvm-vmm"
+    } else {
+        "rvm-agent --sandbox"
+    }
+}
+
+/// All capabilities that a process of this host can have, as `/proc/PID/status` writes them; of a guest's, all that there are.
+pub fn all_capabilities() -> String {
+    if in_microvms() {
+        return "000001ffffffffff".to_owned();
+    }
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    line.expect("a set").trim().to_owned()
+}
+
+/// A command for a shell in a container that prints a limit, from the file of whichever version of control groups it sees.
+pub fn limit(file: &str) -> String {
+    let older = match file {
+        "memory.max" => "cat memory/memory.limit_in_bytes".to_owned(),
+        "cpu.max" => "echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)".to_owned(),
+        other => format!("cat */{other}"),
+    };
+    format!("(cd /sys/fs/cgroup; cat {file} 2>/dev/null || {older})")
+}
+
+fn skip(test: &str, why: &str) -> bool {
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED {test}: {why}; nothing of it has run"
+    );
+    false
+}
+
+/// Leaves a test whose promises need a container where there can be none.
 #[macro_export]
-macro_rules! needs_microvm {
+macro_rules! needs_container {
     () => {
         if !$crate::support::can_run(module_path!()) {
             return;
         }
+    };
+}
+
+/// Leaves a test whose promises are those of a microVM alone where there is none.
+#[macro_export]
+macro_rules! needs_microvm {
+    () => {
+        if !$crate::support::is_about_microvms(module_path!()) {
+            return;
+        }
+        $crate::needs_container!();
     };
 }

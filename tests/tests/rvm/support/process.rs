@@ -167,6 +167,17 @@ impl Drop for Process {
 }
 
 impl Output {
+    /// Waits until it ends with `mark`, and takes that away again.
+    pub fn cut_off(&self, mark: &[u8]) -> bool {
+        let found = self.wait_until(|bytes| bytes.ends_with(mark));
+        let mut state = self.state.lock().expect("output");
+        let length = state.0.len();
+        if found {
+            state.0.truncate(length - mark.len());
+        }
+        found
+    }
+
     /// Collects what comes from a file, in a thread.
     pub fn collect(self: Arc<Self>, mut from: impl Read + Send + 'static) -> JoinHandle<()> {
         std::thread::spawn(move || {

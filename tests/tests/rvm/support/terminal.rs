@@ -115,8 +115,12 @@ impl Terminal {
         tcgetattr(&self.line).expect("tcgetattr")
     }
 
-    /// Waits for the process's end; the terminal stays.
+    /// Waits for the process's end, and until all that it wrote is on the screen; the terminal stays.
     pub fn wait(&mut self) -> Outcome {
-        self.process.wait_exit()
+        const MARK: &[u8] = b"\x01the end of the screen\x01";
+        let outcome = self.process.wait_exit();
+        rustix::io::write(&self.line, MARK).expect("the terminal's process end");
+        assert!(self.screen.cut_off(MARK), "{}", self.screen.text());
+        outcome
     }
 }

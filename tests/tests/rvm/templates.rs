@@ -1,0 +1,158 @@
+//! Containers go on from templates: clones are as like as they should be, and differ where they must.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::needs_microvm;
+use crate::support::{Host, number, seconds};
+
+/// What every guest has to itself, a line each: random numbers, names, addresses.
+const IDENTITY: &str = "[ $HOSTNAME = $(hostname) ] || echo $HOSTNAME; cat /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | od -An -tx1; hostname; \
+    cat /sys/class/net/eth0/address; ip -4 -o addr show eth0 | tr -s ' ' | cut -d' ' -f4";
+
+/// Whether the clocks are right: seconds since 1970, and whether one that must not go backwards did.
+const CLOCKS: &str = "date +%s; a=$(cut -d. -f1 /proc/uptime); sleep 1; b=$(cut -d. -f1 /proc/uptime); [ $b -gt $a ] && echo forwards";
+
+#[test]
+fn clones_share_a_template_and_nothing_else() {
+    needs_microvm!();
+    let host = Host::empty().load(&["busybox"]);
+    let rvm = |args: &[&str]| host.rvm(args.iter().copied()).wait();
+    let templates = || rvm(&["template", "ls", "-q", "--no-trunc"]).success();
+
+    rvm(&["run", "--rm", "--no-template", "busybox", "true"]).success();
+    assert_eq!(templates(), "");
+    // The first one boots and makes the template, the others go on from it, all at once.
+    let run = ["run", "--rm", "busybox", "sh", "-c", IDENTITY];
+    let first = rvm(&run).success();
+    let made = templates();
+    assert_eq!(made.lines().count(), 1, "{made}");
+    let clones = || -> Vec<String> {
+        let clones = (0..number("RVM_TEST_CLONES", 3)).map(|_| host.rvm(run));
+        let clones: Vec<_> = clones.collect();
+        let ends = clones.into_iter().map(|clone| clone.wait().success());
+        ends.collect()
+    };
+    // These go on from there, and leave a template of the process that stands before its first instruction; those go on from that.
+    let (prepared, held) = (clones(), clones());
+    assert_eq!(templates().lines().count(), 2, "{}", templates());
+    let mut names = BTreeSet::new();
+    for output in prepared.iter().chain(&held).chain([&first]) {
+        // Addresses are given back, and given out again.
+        for line in output.lines().filter(|line| !line.contains([':', '/'])) {
+            assert!(
+                names.insert(line),
+                "{line} twice: {first} {prepared:?} {held:?}"
+            );
+        }
+        // Two random numbers, a name, two addresses.
+        assert_eq!(output.lines().count(), 5, "{output}");
+    }
+    for clones in [&prepared, &held] {
+        let mut addresses = BTreeSet::new();
+        for output in clones {
+            for line in output.lines().filter(|line| line.contains([':', '/'])) {
+                assert!(addresses.insert(line), "{line} twice: {clones:?}");
+            }
+        }
+    }
+    assert_eq!(templates().lines().count(), 2);
+
+    let before = seconds();
+    let clocks = rvm(&["run", "--rm", "busybox", "sh", "-c", CLOCKS]).success();
+    let (date, forwards) = clocks.split_once('\n').expect("two lines");
+    let date: u64 = date.parse().expect("seconds");
+    assert!((before..=seconds()).contains(&date), "{before} {date}");
+    assert_eq!(forwards, "forwards\n");
+
+    // What shapes the guest makes another template; what does not, doesn't.
+    rvm(&[
+        "run",
+        "--rm",
+        "--env",
+        "A=b",
+        "--workdir",
+        "/tmp",
+        "busybox",
+        "true",
+    ])
+    .success();
+    assert_eq!(templates().lines().count(), 2);
+    rvm(&["run", "--rm", "--read-only", "busybox", "true"]).success();
+    assert_eq!(templates().lines().count(), 3);
+
+    // One can be made ahead.
+    let ahead = rvm(&["template", "create", "--read-only", "busybox", "true"]).success();
+    assert!(templates().contains(&ahead), "{ahead}");
+    assert_eq!(templates().lines().count(), 4);
+    assert_eq!(rvm(&["ps", "-aq"]).success(), "");
+
+    let short = &made[..12];
+    let list = rvm(&["template", "ls"]).success();
+    let line = list.lines().find(|line| line.starts_with(short));
+    assert!(line.expect("listed").contains("busybox"), "{list}");
+    rvm(&["template", "rm", "none"]).refused(1, &["No such template: none"]);
+    assert_eq!(
+        rvm(&["template", "rm", short]).success(),
+        format!("{short}\n")
+    );
+    rvm(&["template", "prune", "--force"]).success();
+    assert_eq!(templates(), "");
+    let left = fs::read_dir(host.root().join("templates")).expect("folder");
+    let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["wanted"]);
+}
+
+#[test]
+fn a_template_that_is_not_whole_is_replaced_by_a_boot() {
+    needs_microvm!();
+    let host = Host::empty().load(&["busybox"]);
+    let run = |text: &str| {
+        let run = ["run", "--rm", "--network", "none", "busybox", "echo", text];
+        let end = host.rvm(run).wait();
+        assert_eq!(end.success(), format!("{text}\n"));
+    };
+    let list = ["template", "ls", "-q", "--no-trunc"];
+    let templates = || -> BTreeSet<PathBuf> {
+        let ids = host.rvm(list).wait().success();
+        let folder = host.root().join("templates");
+        ids.lines().map(|id| folder.join(id)).collect()
+    };
+    let cut = |folder: &Path| {
+        let memory = File::options().write(true).open(folder.join("memory"));
+        memory.expect("memory").set_len(1 << 20).expect("cut");
+    };
+    let length = |folder: &Path| {
+        let memory = fs::metadata(folder.join("memory"));
+        memory.expect("memory").len()
+    };
+    run("one");
+    let made = templates();
+    let folder = made.first().expect("a template");
+    let state = File::options().write(true).open(folder.join("state"));
+    state
+        .expect("state")
+        .write_all_at(b"not the state", 100)
+        .expect("written");
+    run("two");
+    // Whoever has it made anew puts it into the same place.
+    let mut bytes = [0; 13];
+    let state = File::open(folder.join("state")).expect("state");
+    state.read_exact_at(&mut bytes, 100).expect("read");
+    assert_ne!(&bytes, b"not the state");
+    cut(folder);
+    run("three");
+    assert!(length(folder) > 1 << 20);
+
+    // That of a command goes on from the other one, and does not break it.
+    run("three");
+    let now = templates();
+    let held = now.difference(&made).next().expect("a second template");
+    run("three");
+    cut(held);
+    run("three");
+    assert!(length(held) > 1 << 20);
+    assert_eq!(templates(), now);
+}
