@@ -54,7 +54,10 @@ fn a_first_day_with_docker_goes_as_it_is_told() {
             "webserver",
         ],
     );
-    has("rvm logs webserver", &["\"GET / HTTP/1.1\" 200"]);
+    // nginx logs a request once the page is with whoever asked for it.
+    let logs = Process::start(shell("exec rvm logs -f webserver"));
+    logs.wait_for("\"GET / HTTP/1.1\" 200");
+    drop(logs);
     has(
         "rvm top webserver",
         &["PID", "nginx: master process nginx -g daemon off;"],
