@@ -85,6 +85,9 @@ pub struct Disk {
     pub fd: RawFd,
     /// The guest can't write to it.
     pub read_only: bool,
+    /// Its size in bytes for the guest, where that is not the file's. A guest that is saved can go on with another disk of the same size.
+    #[serde(default)]
+    pub size: Option<u64>,
     /// The serial number the guest reads, 20 ASCII characters at most.
     #[serde(default)]
     pub serial: String,

@@ -66,7 +66,7 @@ pub fn create(
         let file = unsafe { File::from_raw_fd(disk.fd) };
         made.push((
             "disk",
-            boxed(Block::new(file, disk.read_only, &disk.serial)),
+            boxed(Block::new(file, disk.read_only, disk.size, &disk.serial)),
         ));
     }
     for network in &config.networks {

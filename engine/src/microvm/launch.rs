@@ -22,6 +22,10 @@ use super::controller::Controller;
 /// The context id that every guest has; guests don't see each other over vsock, so one is enough.
 const GUEST_CID: u32 = 3;
 
+/// What a guest sees as the size of each layer's disk, so that one that was saved without a container can go on with any image's. A layer's
+/// file system knows its own.
+const LAYER_SIZE: u64 = 1 << 40;
+
 /// The VMM's first inherited descriptor: its configuration. The others follow.
 const CONFIG_FD: RawFd = 3;
 
@@ -190,11 +194,12 @@ impl MicroVm {
             disks: machine
                 .layers
                 .into_iter()
-                .map(|layer| (layer, true))
-                .chain(machine.disk.map(|disk| (disk, false)))
-                .map(|(file, read_only)| Disk {
+                .map(|layer| (layer, Some(LAYER_SIZE)))
+                .chain(machine.disk.map(|disk| (disk, None)))
+                .map(|(file, size)| Disk {
                     fd: give(file.into()),
-                    read_only,
+                    read_only: size.is_some(),
+                    size,
                     serial: String::new(),
                 })
                 .collect(),

@@ -118,32 +118,35 @@ impl Hold {
     }
 }
 
+/// The keys of the templates that a guest can go on from, where they could be made out: that of a guest that is ready for a container,
+/// and that of one with this container in it.
+#[derive(Debug)]
+struct Keys {
+    ready: Option<Key>,
+    prepared: Option<Key>,
+}
+
 impl GuestPlan {
-    /// Starts the guest: from its template if there is one that fits, and else by booting it, which makes the template for the next time.
+    /// Starts the guest: from the template that has come farthest of those that fit, and else by booting it, which makes them for the
+    /// next time.
     pub fn start(self, shared: &Shared) -> Result<Prepared, BootError> {
-        // What has been written to a disk is in no template.
-        let used = self.disk.as_ref().is_some_and(Disk::exists);
-        let stage = if used { Stage::Ready } else { Stage::Prepared };
-        let templates = match &self.templates {
-            Some(templates) => self.key(stage).map(|key| (templates.clone(), key)),
-            None => None,
-        };
-        let held = match (&templates, &self.held) {
-            (Some((templates, key)), Some(create)) if stage == Stage::Prepared => {
+        let keys = self.keys();
+        let held = match (&self.templates, &keys.prepared, &self.held) {
+            (Some(templates), Some(key), Some(create)) => {
                 let key = key.held(create).ok();
                 key.map(|key| (templates, key, create))
             }
             _ => None,
         };
         if let Some((templates, key, _)) = &held
-            && let Some(prepared) = self.try_resume(templates, key, Stage::Held, shared)
+            && let Some(prepared) = self.try_resume(templates, key, Stage::Held, &keys, shared)
         {
             return prepared.map(|prepared| Prepared {
                 process: Process::Held(key.clone()),
                 ..prepared
             });
         }
-        let mut prepared = self.prepare(stage, templates.as_ref(), shared)?;
+        let mut prepared = self.prepare(&keys, shared)?;
         if let Some((templates, key, create)) = held {
             prepared.process = if self.hold || templates.was_wanted(&key) {
                 Process::ToHold(Box::new(Hold {
@@ -161,26 +164,54 @@ impl GuestPlan {
     }
 
     /// A guest in which the container's process waits to be told who it is.
-    fn prepare(
-        &self,
-        stage: Stage,
-        templates: Option<&(Templates, Key)>,
-        shared: &Shared,
-    ) -> Result<Prepared, BootError> {
-        if let Some((templates, key)) = templates
-            && let Some(prepared) = self.try_resume(templates, key, stage, shared)
-        {
-            return prepared;
-        }
-        self.boot(shared, |vm, disk, now| {
-            if now == stage
-                && let Some((templates, key)) = templates
-                && let Err(error) = templates.make(key, &self.about, vm, disk)
-            {
-                // The container runs as well without it, unless the guest is not there any more, which then shows.
-                tracing::warn!(error = chain(&error), "no template could be made");
+    fn prepare(&self, keys: &Keys, shared: &Shared) -> Result<Prepared, BootError> {
+        if let Some(templates) = &self.templates {
+            let stages = [
+                (&keys.prepared, Stage::Prepared),
+                (&keys.ready, Stage::Ready),
+            ];
+            for (key, stage) in stages {
+                if let Some(key) = key
+                    && let Some(prepared) = self.try_resume(templates, key, stage, keys, shared)
+                {
+                    return prepared;
+                }
             }
+        }
+        let origin = Origin::Boot {
+            kernel: self.artifacts.open_kernel()?,
+            initramfs: self.artifacts.open_initramfs()?,
+        };
+        let disk = self.disk.as_ref().map(Disk::open).transpose()?;
+        let kept = disk.as_ref().map(File::try_clone).transpose()?;
+        self.bring_up(origin, disk, shared, |vm, agent| {
+            self.keep(keys.ready.as_ref(), vm, None);
+            self.prepare_container(vm, agent, kept.as_ref(), keys)
         })
+    }
+
+    /// Prepares the container in a guest that is ready, and keeps that as a template.
+    fn prepare_container(
+        &self,
+        vm: &MicroVm,
+        agent: &mut Agent,
+        disk: Option<&File>,
+        keys: &Keys,
+    ) -> Result<(), BootError> {
+        agent.call(&Request::Prepare(Box::new(self.prepare_request())))?;
+        timing::mark("container prepared");
+        self.keep(keys.prepared.as_ref(), vm, disk);
+        Ok(())
+    }
+
+    /// Keeps the guest as the template of `key`. The container runs as well without one, unless the guest is not there any more, which then
+    /// shows.
+    fn keep(&self, key: Option<&Key>, vm: &MicroVm, disk: Option<&File>) {
+        if let (Some(templates), Some(key)) = (&self.templates, key)
+            && let Err(error) = templates.make(key, &self.about, vm, disk)
+        {
+            tracing::warn!(error = chain(&error), "no template could be made");
+        }
     }
 
     /// Goes on from a template, if there is one that is of use.
@@ -189,10 +220,11 @@ impl GuestPlan {
         templates: &Templates,
         key: &Key,
         stage: Stage,
+        keys: &Keys,
         shared: &Shared,
     ) -> Option<Result<Prepared, BootError>> {
         let template = templates.find(key)?;
-        match self.resume(template, stage, shared) {
+        match self.resume(template, stage, keys, shared) {
             Err(BootError::Launch(error @ (LaunchError::Failed(_) | LaunchError::Ended(_)))) => {
                 tracing::warn!(
                     error = chain(&error),
@@ -207,19 +239,26 @@ impl GuestPlan {
         }
     }
 
-    fn key(&self, stage: Stage) -> Option<Key> {
-        let size = (self.about.memory_mib, self.about.vcpus);
+    fn keys(&self) -> Keys {
         let inputs = Inputs::new(
             self.host,
-            size,
+            (self.about.memory_mib, self.about.vcpus),
             self.tap.is_some(),
-            (self.disk.as_ref().map(|disk| disk.size().bytes()), stage),
-            (&self.spec, &self.filter),
+            self.disk.as_ref().map(|disk| disk.size().bytes()),
+            self.layers.len(),
             &self.artifacts,
-            &self.layers,
         );
         // What is wrong with the files shows when they are opened to be used.
-        inputs.and_then(|inputs| inputs.key()).ok()
+        let inputs = inputs.ok();
+        // What has been written to a disk is in no template.
+        let fresh = !self.disk.as_ref().is_some_and(Disk::exists);
+        Keys {
+            ready: inputs.as_ref().and_then(|inputs| inputs.ready().ok()),
+            prepared: inputs.filter(|_| fresh).and_then(|inputs| {
+                let key = inputs.prepared(&self.spec, &self.filter, &self.layers);
+                key.ok()
+            }),
+        }
     }
 
     /// Goes on from the template.
@@ -227,6 +266,7 @@ impl GuestPlan {
         &self,
         template: Snapshot,
         stage: Stage,
+        keys: &Keys,
         shared: &Shared,
     ) -> Result<Prepared, BootError> {
         let (origin, disk) = template.into_origin();
@@ -235,33 +275,10 @@ impl GuestPlan {
             (Some(disk), None) => Some(disk.open()?),
             (None, _) => None,
         };
-        self.bring_up(origin, disk, shared, |_, agent| {
-            if stage == Stage::Ready {
-                agent.call(&Request::Prepare(Box::new(self.prepare_request())))?;
-                timing::mark("container prepared");
-            }
-            Ok(())
-        })
-    }
-
-    /// Boots, and prepares the container; calls `reached` with each stage.
-    fn boot(
-        &self,
-        shared: &Shared,
-        reached: impl Fn(&MicroVm, Option<&File>, Stage),
-    ) -> Result<Prepared, BootError> {
-        let origin = Origin::Boot {
-            kernel: self.artifacts.open_kernel()?,
-            initramfs: self.artifacts.open_initramfs()?,
-        };
-        let disk = self.disk.as_ref().map(Disk::open).transpose()?;
         let kept = disk.as_ref().map(File::try_clone).transpose()?;
-        self.bring_up(origin, disk, shared, |vm, agent| {
-            reached(vm, None, Stage::Ready);
-            agent.call(&Request::Prepare(Box::new(self.prepare_request())))?;
-            timing::mark("container prepared");
-            reached(vm, kept.as_ref(), Stage::Prepared);
-            Ok(())
+        self.bring_up(origin, disk, shared, |vm, agent| match stage {
+            Stage::Ready => self.prepare_container(vm, agent, kept.as_ref(), keys),
+            Stage::Prepared | Stage::Held => Ok(()),
         })
     }
 

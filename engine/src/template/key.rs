@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::microvm::{Artifacts, CMDLINE};
 
 /// The layout of what a template's guest has been brought to. Another one makes all templates of before useless.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// A template's key: the digest of everything that shapes its guest. When one of these changes, another template is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,21 +36,18 @@ pub enum Stage {
     Held,
 }
 
-/// Everything that shapes a template's guest. The processor is not in it: the VMM refuses a snapshot of another one.
+/// Everything that shapes a guest that is ready. The processor is not in it: the VMM refuses a snapshot of another one.
 #[derive(Debug, Serialize)]
-pub struct Inputs<'a> {
+pub struct Inputs {
     version: u32,
     host: HostKind,
     memory_mib: u64,
     vcpus: u8,
     network: bool,
     disk: Option<u64>,
-    stage: Stage,
+    layers: usize,
     cmdline: &'static str,
-    spec: &'a Spec,
-    filter: &'a Filter,
     artifacts: Vec<FileId>,
-    layers: Vec<FileId>,
 }
 
 /// What tells a version of a file from another without reading it.
@@ -87,18 +84,16 @@ pub fn artifacts_digest(artifacts: &Artifacts) -> io::Result<String> {
     Ok(Digest::of(&serde_json::to_vec(&artifact_ids(artifacts)?)?).hex())
 }
 
-impl<'a> Inputs<'a> {
+impl Inputs {
     /// Takes down what shapes a guest that is made of these.
     pub fn new(
         host: HostKind,
         (memory_mib, vcpus): (u64, u8),
         network: bool,
-        (disk, stage): (Option<u64>, Stage),
-        (spec, filter): (&'a Spec, &'a Filter),
+        disk: Option<u64>,
+        layers: usize,
         artifacts: &Artifacts,
-        layers: &[File],
     ) -> io::Result<Self> {
-        let layer = |layer: &File| Ok(FileId::new(Path::new(""), &layer.metadata()?));
         Ok(Self {
             version: VERSION,
             host,
@@ -106,22 +101,30 @@ impl<'a> Inputs<'a> {
             vcpus,
             network,
             disk,
-            stage,
+            layers,
             cmdline: CMDLINE,
-            spec,
-            filter,
             artifacts: artifact_ids(artifacts)?,
-            layers: layers.iter().map(layer).collect::<io::Result<_>>()?,
         })
     }
 
-    /// The key.
-    pub fn key(&self) -> io::Result<Key> {
-        Ok(Key(Digest::of(&serde_json::to_vec(self)?).hex()))
+    /// The key of the guest that is ready, whatever container comes.
+    pub fn ready(&self) -> io::Result<Key> {
+        Key::of(&(Stage::Ready, self))
+    }
+
+    /// The key of the guest in which a container of this specification is prepared.
+    pub fn prepared(&self, spec: &Spec, filter: &Filter, layers: &[File]) -> io::Result<Key> {
+        let layer = |layer: &File| Ok(FileId::new(Path::new(""), &layer.metadata()?));
+        let layers = layers.iter().map(layer).collect::<io::Result<Vec<_>>>()?;
+        Key::of(&(Stage::Prepared, self, spec, filter, layers))
     }
 }
 
 impl Key {
+    fn of(inputs: &impl Serialize) -> io::Result<Self> {
+        Ok(Self(Digest::of(&serde_json::to_vec(inputs)?).hex()))
+    }
+
     /// A key as the name of a template's folder has it.
     pub fn parse(text: &str) -> Option<Self> {
         Digest::from_hex(text).ok().map(|digest| Self(digest.hex()))
@@ -138,8 +141,7 @@ impl Key {
                 names.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
             }
         }
-        let both = serde_json::to_vec(&(Stage::Held, &self.0, create))?;
-        Ok(Self(Digest::of(&both).hex()))
+        Self::of(&(Stage::Held, &self.0, create))
     }
 
     /// What stands for the key in a table of so many places, and at which byte its place begins.

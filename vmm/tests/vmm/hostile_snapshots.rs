@@ -35,6 +35,7 @@ fn devices(first: i32) -> (Vec<OwnedFd>, impl FnOnce(&mut rvm_vmm::config::Confi
         config.disks = vec![Disk {
             fd: first,
             read_only: false,
+            size: None,
             serial: String::new(),
         }];
         config.vsock = Some(Vsock {

@@ -44,6 +44,7 @@ fn after_it_has_read_its_configuration_the_vmm_opens_nothing() {
         config.disks = vec![Disk {
             fd: FURTHER_FD,
             read_only: false,
+            size: None,
             serial: "d".into(),
         }];
         config.vsock = Some(Vsock {

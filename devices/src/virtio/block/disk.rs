@@ -31,14 +31,22 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn new(mut file: File, read_only: bool) -> Result<Self, DiskError> {
+    /// `size` is what the guest sees in bytes instead of the file's size.
+    pub(super) fn new(
+        mut file: File,
+        read_only: bool,
+        size: Option<u64>,
+    ) -> Result<Self, DiskError> {
         let flags =
             rustix::fs::fcntl_getfl(&file).map_err(|error| DiskError::Mode(error.into()))?;
         if !read_only && flags & rustix::fs::OFlags::RWMODE == rustix::fs::OFlags::RDONLY {
             return Err(DiskError::ReadOnlyFile);
         }
-        // A block device's length is not in its metadata. All I/O names its position, so moving the file's is harmless.
-        let length = file.seek(SeekFrom::End(0)).map_err(DiskError::Size)?;
+        let length = match size {
+            Some(size) => size,
+            // A block device's length is not in its metadata. All I/O names its position, so moving the file's is harmless.
+            None => file.seek(SeekFrom::End(0)).map_err(DiskError::Size)?,
+        };
         Ok(Self {
             file,
             sectors: length / SECTOR_SIZE,

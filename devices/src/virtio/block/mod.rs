@@ -78,9 +78,15 @@ pub struct BlockMetrics {
 }
 
 impl Block {
-    /// A disk over `file`, which may be opened for reading only when the disk is `read_only`. Only the first 20 bytes of `serial` count.
-    pub fn new(file: File, read_only: bool, serial: &str) -> Result<Self, DiskError> {
-        let disk = Disk::new(file, read_only)?;
+    /// A disk over `file`, which may be opened for reading only when the disk is `read_only`. `size` is what the guest sees in bytes
+    /// instead of the file's size; a read beyond the file fails. Only the first 20 bytes of `serial` count.
+    pub fn new(
+        file: File,
+        read_only: bool,
+        size: Option<u64>,
+        serial: &str,
+    ) -> Result<Self, DiskError> {
+        let disk = Disk::new(file, read_only, size)?;
         let mut padded = [0; VIRTIO_BLK_ID_BYTES as usize];
         let length = serial.len().min(padded.len());
         padded[..length].copy_from_slice(&serial.as_bytes()[..length]);

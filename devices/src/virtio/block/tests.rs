@@ -35,7 +35,7 @@ struct Disk<'m> {
 impl<'m> Disk<'m> {
     fn new(memory: &'m GuestMemoryMmap, read_only: bool) -> Self {
         let file = disk_file();
-        let block = Block::new(file.try_clone().unwrap(), read_only, "disk-0").unwrap();
+        let block = Block::new(file.try_clone().unwrap(), read_only, None, "disk-0").unwrap();
         let queue = queue(memory, 0, 16);
         let rig = Rig::active(memory, block, &[&queue], 0);
         Self {
@@ -159,10 +159,10 @@ fn a_file_opened_for_reading_is_no_writable_disk() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let open = || File::open(file.path()).unwrap();
     assert!(matches!(
-        Block::new(open(), false, ""),
+        Block::new(open(), false, None, ""),
         Err(DiskError::ReadOnlyFile)
     ));
-    assert!(Block::new(open(), true, "").is_ok());
+    assert!(Block::new(open(), true, None, "").is_ok());
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn a_saved_disk_goes_on() {
         &[(HEADER, 16, 0), (DATA, 512, WRITE), (STATUS, 1, WRITE)],
     );
 
-    let block = Block::new(disk.file.try_clone().unwrap(), false, "").unwrap();
+    let block = Block::new(disk.file.try_clone().unwrap(), false, None, "").unwrap();
     let rig = Rig::restored(&memory, block, &state);
     assert_eq!(used(&disk.queue, 1), Some((0, 513)));
     assert_eq!(rig.bytes(DATA, 512), [10; 512]);
@@ -319,7 +319,7 @@ fn a_saved_disk_goes_on() {
     );
 
     later.device = DeviceState::Rng(Default::default());
-    let fresh = |file| Box::new(Block::new(file, false, "").unwrap());
+    let fresh = |file| Box::new(Block::new(file, false, None, "").unwrap());
     let mut transport =
         crate::virtio::mmio::MmioTransport::new(memory.clone(), fresh(disk_file())).unwrap();
     assert!(matches!(
