@@ -238,7 +238,7 @@ impl Containers {
         if !matches!(container.phase, Phase::Running) {
             return Err(not_in_state(&id, "running"));
         }
-        let (pid, ends) = add_process(request, container)?;
+        let (pid, ends) = add_process(request, container, self.machine)?;
         self.execs.insert(pid, id);
         Ok((pid, ends))
     }
@@ -444,7 +444,11 @@ impl Container {
 }
 
 /// Starts a process in a container.
-fn add_process(request: Exec, container: &Container) -> Result<(i32, Ends), Failure> {
+fn add_process(
+    request: Exec,
+    container: &Container,
+    machine: Machine,
+) -> Result<(i32, Ends), Failure> {
     let Exec {
         mut process,
         user,
@@ -461,18 +465,15 @@ fn add_process(request: Exec, container: &Container) -> Result<(i32, Ends), Fail
     }
     let streams = Plan::new(&process, stdin).map_err(stream_failure)?;
     let cgroup = container.cgroup.entry();
-    let waiting = runtime::join(
+    let pid = runtime::join(
         &process,
         &container.spec,
         &container.filter,
         container.pid,
-        cgroup,
+        (machine, cgroup),
         &streams.given,
     )?;
-    let pid = waiting.pid();
-    let ends = streams.ends(stdin).map_err(stream_failure)?;
-    waiting.start()?;
-    Ok((pid, ends))
+    Ok((pid, streams.ends(stdin).map_err(stream_failure)?))
 }
 
 /// Ids and file names become one component of a path.

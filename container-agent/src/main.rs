@@ -39,6 +39,7 @@ use std::os::fd::RawFd;
 use std::path::Path;
 
 use machine::Machine;
+use rustix::process::DumpableBehavior;
 use transport::Transport;
 
 /// Called by the C start-up code.
@@ -59,6 +60,8 @@ pub extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_ch
         }
     };
     shutdown::power_off_on_panic(machine);
+    // A container's process that is not yet its command has the agent's memory. It is not for those who may look into its own.
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let entered = match machine {
         Machine::Host => sandbox::enter(shares_root),
         _ => Ok(()),

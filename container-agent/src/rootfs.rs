@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
@@ -47,6 +48,10 @@ pub struct Root {
 
 const WRITABLE: &str = "writable";
 const ROOTFS: &str = "rootfs";
+
+/// How often, and after how long, it is tried again to unmount what is in use.
+const MOMENTS: u32 = 50;
+const MOMENT: Duration = Duration::from_millis(2);
 
 impl Root {
     /// Mounts `rootfs` below `folder`, which exists. Nothing stays mounted after an error.
@@ -104,7 +109,7 @@ impl Root {
         while let Some(name) = self.mounted.last() {
             let path = self.folder.join(name);
             // A disk should be written back before its device goes: lazily only if something still uses it.
-            let unmounted = unmount(&path, UnmountFlags::NOFOLLOW)
+            let unmounted = unmount_free(&path)
                 .or_else(|_| unmount(&path, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH));
             if let Err(e) = unmounted {
                 crate::console::warn("a root file system stays mounted", &io::Error::from(e));
@@ -194,6 +199,17 @@ fn mount_writable(writable: &Writable) -> Result<(), Error> {
             })
             .map_err(|e| Error::Writable(device.clone(), e)),
     }
+}
+
+/// Unmounts what nothing uses. A guest's process lets go of its files a moment after its end has been told, and nothing tells when.
+fn unmount_free(path: &Path) -> Result<(), Errno> {
+    for _ in 0..MOMENTS {
+        match unmount(path, UnmountFlags::NOFOLLOW) {
+            Err(Errno::BUSY) => std::thread::sleep(MOMENT),
+            result => return result,
+        }
+    }
+    Err(Errno::BUSY)
 }
 
 fn make_folder(name: &str) -> Result<(), Error> {

@@ -18,8 +18,27 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// A command that is ready to run.
 pub struct Command {
     path: CString,
-    arguments: Vec<CString>,
-    environment: Vec<CString>,
+    arguments: Strings,
+    environment: Strings,
+}
+
+/// A list of strings as the kernel takes it.
+struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    /// What the pointers, of which the last is null, point to.
+    _strings: Vec<CString>,
+}
+
+impl Strings {
+    fn new(list: &[String]) -> Result<Self, std::ffi::NulError> {
+        let strings = list.iter().map(|text| CString::new(text.as_bytes()));
+        let strings = strings.collect::<Result<Vec<_>, _>>()?;
+        let pointers = strings.iter().map(|text| text.as_ptr());
+        Ok(Self {
+            pointers: pointers.chain([std::ptr::null()]).collect(),
+            _strings: strings,
+        })
+    }
 }
 
 impl Command {
@@ -27,16 +46,11 @@ impl Command {
     pub fn find(process: &Process) -> Result<Self, Failure> {
         let name = process.args.first().map_or("", String::as_str);
         let path = find(name, process.variable("PATH").unwrap_or(DEFAULT_PATH))?;
-        let strings = |list: &[String]| -> Result<Vec<CString>, std::ffi::NulError> {
-            list.iter()
-                .map(|text| CString::new(text.as_bytes()))
-                .collect()
-        };
         let found = CString::new(path.as_os_str().as_bytes()).and_then(|path| {
             Ok(Self {
                 path,
-                arguments: strings(&process.args)?,
-                environment: strings(&process.env)?,
+                arguments: Strings::new(&process.args)?,
+                environment: Strings::new(&process.env)?,
             })
         });
         found.map_err(|_| Failure {
@@ -45,16 +59,9 @@ impl Command {
         })
     }
 
-    /// Becomes the command. Returns only why it could not.
+    /// Becomes the command; allocates nothing for it. Returns only why it could not.
     pub fn execute(&self) -> Failure {
-        let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-            strings
-                .iter()
-                .map(|s| s.as_ptr())
-                .chain([std::ptr::null()])
-                .collect()
-        };
-        let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
+        let (arguments, environment) = (&self.arguments.pointers, &self.environment.pointers);
         crate::child::unblock_signals();
         // SAFETY: the path is a C string, both lists are null-terminated arrays of C strings, and all of it outlives the call.
         unsafe { libc::execve(self.path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };

@@ -1,12 +1,11 @@
 //! Holding a process between its exec and its first instruction, so that a guest can be saved there, and making it another container's.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 
 use rvm_agent_protocol::{Failure, FailureKind};
 
 use super::failure;
+use super::glimpse::Glimpse;
 
 /// From elf.h.
 const AT_RANDOM: u64 = 25;
@@ -37,8 +36,6 @@ pub fn stop_at_exec() -> io::Result<()> {
 /// A process that stands before its first instruction.
 pub struct Held {
     pid: i32,
-    /// Its memory: /proc/PID/mem.
-    memory: File,
     /// Where it will look for its random bytes.
     random: u64,
     /// Where its environment has a host name, and which.
@@ -57,18 +54,21 @@ impl Held {
                 message: "the process ended before it could be held".to_owned(),
             });
         }
-        let held =
-            Self::look(pid).map_err(|e| failure("the held process could not be looked at", &e))?;
-        // A process without it is only slower.
-        let _ = held.warm();
-        Ok(held)
+        let looked = || -> io::Result<Self> {
+            let glimpse = Glimpse::of(pid)?;
+            let held = Self::look(pid, &glimpse)?;
+            // A process without it is only slower.
+            let _ = held.warm(&glimpse);
+            Ok(held)
+        };
+        looked().map_err(|e| failure("the held process could not be looked at", &e))
     }
 
     /// Brings the program into memory and into the process's page tables, as far as it is not very large: what is there before a guest
     /// is saved is there in all that go on from it.
-    fn warm(&self) -> io::Result<()> {
+    fn warm(&self, glimpse: &Glimpse) -> io::Result<()> {
         let (mut readable, mut writable) = (WARM / FAULT_AROUND, WARM_WRITABLE / PAGE);
-        for line in std::fs::read_to_string(format!("/proc/{}/maps", self.pid))?.lines() {
+        for line in glimpse.read("maps")?.lines() {
             let mut fields = line.split_ascii_whitespace();
             let range = fields.next().and_then(|range| range.split_once('-'));
             let address = |text| u64::from_str_radix(text, 16).ok();
@@ -91,17 +91,18 @@ impl Held {
             for page in range.step_by(step as usize).take(*left as usize) {
                 *left -= 1;
                 let mut byte = [0];
-                self.memory.read_exact_at(&mut byte, page)?;
+                self.read(&mut byte, page)?;
                 if written {
-                    self.memory.write_all_at(&byte, page)?;
+                    self.write(&byte, page)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn look(pid: i32) -> io::Result<Self> {
-        let auxiliary = std::fs::read(format!("/proc/{pid}/auxv"))?;
+    fn look(pid: i32, glimpse: &Glimpse) -> io::Result<Self> {
+        let mut auxiliary = Vec::new();
+        glimpse.open("auxv")?.read_to_end(&mut auxiliary)?;
         let (pairs, _) = auxiliary.as_chunks::<16>();
         let words = pairs.iter().map(|pair| {
             let (key, value) = pair.split_at(8);
@@ -111,9 +112,8 @@ impl Held {
         let random = words.clone().find(|(key, _)| *key == AT_RANDOM);
         let (_, random) = random.ok_or(io::ErrorKind::InvalidData)?;
         let mut environment = Vec::new();
-        File::open(format!("/proc/{pid}/environ"))?
-            .take(ENVIRONMENT)
-            .read_to_end(&mut environment)?;
+        let environ = glimpse.open("environ")?;
+        environ.take(ENVIRONMENT).read_to_end(&mut environment)?;
         let begins = |at: &usize| *at == 0 || environment[at - 1] == 0;
         let at = (0..environment.len())
             .filter(begins)
@@ -122,19 +122,13 @@ impl Held {
             Some(at) => {
                 let at = at + HOSTNAME.len();
                 let name = environment[at..].split(|byte| *byte == 0).next();
-                Some((
-                    environment_start(pid)? + at as u64,
-                    name.unwrap_or_default().to_vec(),
-                ))
+                let start = environment_start(&glimpse.read("stat")?)?;
+                Some((start + at as u64, name.unwrap_or_default().to_vec()))
             }
             None => None,
         };
         Ok(Self {
             pid,
-            memory: File::options()
-                .read(true)
-                .write(true)
-                .open(format!("/proc/{pid}/mem"))?,
             random,
             hostname,
         })
@@ -147,8 +141,7 @@ impl Held {
         before: Option<&str>,
         now: Option<&str>,
     ) -> Result<(), Failure> {
-        self.memory
-            .write_all_at(random, self.random)
+        self.write(random, self.random)
             .map_err(|e| failure("the process's random bytes could not be set", &e))?;
         let (Some((address, name)), Some(before), Some(now)) = (&self.hostname, before, now) else {
             return Ok(());
@@ -162,9 +155,40 @@ impl Held {
                 &io::ErrorKind::InvalidInput.into(),
             ));
         }
-        self.memory
-            .write_all_at(now.as_bytes(), *address)
+        self.write(now.as_bytes(), *address)
             .map_err(|e| failure("the process's environment could not be changed", &e))
+    }
+
+    fn read(&self, bytes: &mut [u8], address: u64) -> io::Result<()> {
+        let ours = bytes.as_mut_ptr().cast();
+        self.transfer(libc::process_vm_readv, ours, bytes.len(), address)
+    }
+
+    fn write(&self, bytes: &[u8], address: u64) -> io::Result<()> {
+        let ours = bytes.as_ptr().cast_mut().cast();
+        self.transfer(libc::process_vm_writev, ours, bytes.len(), address)
+    }
+
+    /// Copies between `length` bytes of the agent's at `ours` and the process's at `address`.
+    fn transfer(
+        &self,
+        call: Transfer,
+        ours: *mut libc::c_void,
+        length: usize,
+        address: u64,
+    ) -> io::Result<()> {
+        let part = |base| libc::iovec {
+            iov_base: base,
+            iov_len: length,
+        };
+        let theirs = part(std::ptr::without_provenance_mut(address as usize));
+        // SAFETY: both lists have one element; the agent's bytes are alive for the call, which reads them or, if they were given as mutable,
+        // writes to them.
+        match unsafe { call(self.pid, &part(ours), 1, &theirs, 1, 0) } {
+            done if done == length as isize => Ok(()),
+            -1 => Err(io::Error::last_os_error()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// Lets the process go on.
@@ -180,8 +204,17 @@ impl Held {
     }
 }
 
-fn environment_start(pid: i32) -> io::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+/// process_vm_readv(2) or process_vm_writev(2).
+type Transfer = unsafe extern "C" fn(
+    libc::pid_t,
+    *const libc::iovec,
+    libc::c_ulong,
+    *const libc::iovec,
+    libc::c_ulong,
+    libc::c_ulong,
+) -> isize;
+
+fn environment_start(stat: &str) -> io::Result<u64> {
     let fields = stat.rsplit_once(") ").map(|(_, fields)| fields);
     fields
         .and_then(|fields| fields.split(' ').nth(ENV_START)?.trim().parse().ok())

@@ -68,21 +68,23 @@ fn identify(told: &Told, streams: Offered) -> Result<(), Failure> {
     session(&told.process, &streams, true)
 }
 
-/// Makes the caller a further process of the container of the process `init`. Returns only why it could not.
+/// Makes the caller a further process of the container of the process `init`. Returns only why it could not. What it becomes is put into
+/// `command`, whose owner frees it.
 pub fn further(
     process: &Process,
     filter: &Filter,
     init: BorrowedFd<'_>,
     namespaces: i32,
     streams: &Streams,
-    reporter: &Reporter,
-    start: &OwnedFd,
+    command: &mut Option<Command>,
 ) -> Failure {
-    let joined = clone::enter(init, namespaces)
+    let prepared = clone::enter(init, namespaces)
         .map_err(|e| failure("the container's namespaces could not be joined", &e))
-        .and_then(|()| session(process, streams, false));
-    match joined {
-        Ok(()) => become_command(process, &filter.program, false, reporter, start),
+        .and_then(|()| session(process, streams, false))
+        .and_then(|()| privileges::apply(process, &filter.program))
+        .and_then(|()| Command::find(process));
+    match prepared {
+        Ok(found) => command.insert(found).execute(),
         Err(failure) => failure,
     }
 }

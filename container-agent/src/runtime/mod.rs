@@ -4,6 +4,7 @@ pub mod capability;
 mod clone;
 mod command;
 mod devices;
+mod glimpse;
 pub mod hold;
 pub mod identity;
 mod init;
@@ -24,6 +25,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rvm_agent_protocol::{Failure, FailureKind, Filter, PrepareOf};
 
 use crate::cgroup::Entry;
+use crate::machine::Machine;
 use crate::spec::{Process, Spec};
 use crate::stdio::{Given, Offered};
 use clone::Fork;
@@ -102,15 +104,15 @@ pub fn prepare(
     .map(Prepared)
 }
 
-/// Makes a further process in the container whose first process is `init`.
+/// Makes a further process in the container whose first process is `init`; its process id.
 pub fn join(
     process: &Process,
     spec: &Spec,
     filter: &Filter,
     init: i32,
-    cgroup: Entry<'_>,
+    (machine, cgroup): (Machine, Entry<'_>),
     streams: &Streams,
-) -> Result<Waiting, Failure> {
+) -> Result<i32, Failure> {
     let namespaces = namespaces(spec)?;
     let init = open_process(init)?;
     if namespaces & libc::CLONE_NEWPID != 0 {
@@ -118,17 +120,16 @@ pub fn join(
         clone::enter(init.as_fd(), libc::CLONE_NEWPID)
             .map_err(|e| failure("the container's processes could not be joined", &e))?;
     }
-    let made = fork(0, cgroup, |reporter, start| {
-        init::further(
-            process,
-            filter,
-            init.as_fd(),
-            namespaces & !libc::CLONE_NEWPID,
-            streams,
-            reporter,
-            start,
-        )
-    });
+    let mut command = None;
+    let further = || {
+        let others = namespaces & !libc::CLONE_NEWPID;
+        init::further(process, filter, init.as_fd(), others, streams, &mut command)
+    };
+    let made = match machine {
+        Machine::Own => lend(cgroup, further),
+        // Who may trace processes in a container must not get hold of the agent's memory, which is the host's.
+        Machine::Host | Machine::Borrowed => fork_further(cgroup, further),
+    };
     if namespaces & libc::CLONE_NEWPID != 0 {
         let back = open_process(std::process::id() as i32).and_then(|own| {
             clone::enter(own.as_fd(), libc::CLONE_NEWPID)
@@ -173,6 +174,36 @@ pub fn work(streams: &Given, of: Option<i32>, work: impl FnOnce() -> u8) -> Resu
             unsafe { libc::_exit(code.into()) }
         }
     }
+}
+
+/// Makes a further process that has the agent's memory until it becomes its command.
+fn lend(cgroup: Entry<'_>, further: impl FnOnce() -> Failure) -> Result<i32, Failure> {
+    let work = || {
+        let _ = rustix::thread::set_name(crate::shutdown::FORKED);
+        match clone::join(cgroup) {
+            Ok(()) => further(),
+            Err(e) => failure("the control group could not be entered", &e),
+        }
+    };
+    match clone::lend(cgroup, work) {
+        Err(e) => Err(failure("the process could not be made", &e)),
+        Ok(Err((pid, failure))) => {
+            end(pid);
+            Err(failure)
+        }
+        Ok(Ok(pid)) => Ok(pid),
+    }
+}
+
+/// Makes a further process that has a copy of the agent's memory until it becomes its command.
+fn fork_further(cgroup: Entry<'_>, further: impl FnOnce() -> Failure) -> Result<i32, Failure> {
+    let waiting = fork(0, cgroup, |reporter, _| {
+        reporter.ready();
+        further()
+    })?;
+    let pid = waiting.pid();
+    waiting.start()?;
+    Ok(pid)
 }
 
 fn fork(

@@ -9,6 +9,7 @@ use rvm_agent_protocol::Failure;
 use std::os::fd::AsFd;
 
 use super::failure;
+use super::glimpse::Glimpse;
 
 /// Open namespaces.
 pub struct Pins {
@@ -21,9 +22,12 @@ pub struct Pins {
 impl Pins {
     /// Opens those of the process `pid`.
     pub fn of(pid: i32) -> Result<Self, Failure> {
+        let glimpse = Glimpse::of(pid);
+        let glimpse =
+            glimpse.map_err(|e| failure("the container's process could not be looked at", &e))?;
         let open = |name: &str| {
-            File::open(format!("/proc/{pid}/ns/{name}"))
-                .map_err(|e| failure("the container's namespaces could not be opened", &e))
+            let namespace = glimpse.open(&format!("ns/{name}"));
+            namespace.map_err(|e| failure("the container's namespaces could not be opened", &e))
         };
         Ok(Self {
             names: open("uts")?,
