@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -26,7 +25,7 @@ use crate::microvm::{
     self, Agent, AgentError, ArtifactError, Artifacts, HostError, LaunchError, MAX_LAYERS,
 };
 use crate::name::Name;
-use crate::network::{Connection, Endpoint, MTU, Network, NetworkError};
+use crate::network::{Connection, Endpoint, MTU, Network, NetworkError, Tap};
 use crate::options::isolation::Isolation;
 use crate::root::Root;
 use crate::sandbox::SandboxError;
@@ -133,8 +132,17 @@ pub fn boot(
         enclosure,
         agent,
         process,
+        silent,
     } = prepared;
-    match start_process(container, endpoint, shared, &enclosure, agent, process) {
+    let started = start_process(
+        container,
+        endpoint,
+        shared,
+        &enclosure,
+        (agent, silent),
+        process,
+    );
+    match started {
         Ok(stream) => Ok(Booted {
             enclosure,
             stream,
@@ -153,19 +161,25 @@ pub fn make_templates(
     container: &Container,
 ) -> Result<Option<Key>, BootError> {
     let shared = Shared::new(false);
-    let (prepared, _connection) = prepare(root, database, container, &shared, true)?;
+    let (prepared, connection) = prepare(root, database, container, &shared, true)?;
+    let endpoint = connection.as_ref().map(|connection| &connection.endpoint);
     let Prepared {
         enclosure,
         mut agent,
         process,
+        silent,
     } = prepared;
     match process {
         Process::Waiting(made) => Ok(made.map(|(_, key)| key)),
         Process::Held(key) => Ok(Some(key)),
-        Process::ToHold(hold) => match hold.save(&mut agent, &enclosure) {
-            Ok(()) => Ok(Some(hold.key)),
-            Err(error) => Err(explain(error.into(), enclosure)),
-        },
+        Process::ToHold(hold) => {
+            let made = introduce(container, endpoint, &mut agent, silent)
+                .and_then(|()| Ok(hold.save(&mut agent, &enclosure)?));
+            match made {
+                Ok(()) => Ok(Some(hold.key)),
+                Err(error) => Err(explain(error, enclosure)),
+            }
+        }
     }
 }
 
@@ -189,15 +203,13 @@ fn prepare(
     Ok((prepared, connection))
 }
 
-type Tap = (OwnedFd, [u8; 6]);
-
-/// The container's network, and the tap that the guest gets.
+/// The container's network, and the tap that the guest gets with what its interface is to be set to.
 fn connect(
     root: &Root,
     database: &Database,
     container: &Container,
     address: Option<Ipv4Addr>,
-) -> Result<(Option<Connection>, Option<Tap>), BootError> {
+) -> Result<(Option<Connection>, Option<(Tap, agent::Network)>), BootError> {
     let settings = &container.settings;
     if settings.network == NetworkMode::None {
         return Ok((None, None));
@@ -210,8 +222,8 @@ fn connect(
         (address, settings.guest.mac_address),
     )?;
     let tap = network.tap(&connection.endpoint)?;
-    let mac = connection.endpoint.mac;
-    Ok((Some(connection), Some((tap, mac))))
+    let set_to = interface(&connection.endpoint);
+    Ok((Some(connection), Some((tap, set_to))))
 }
 
 /// Starts the container from a checkpoint.
@@ -238,24 +250,24 @@ pub fn go_on(
         .map(|before| before.address);
     let (connection, tap) = connect(root, database, container, before)?;
     let endpoint = connection.as_ref().map(|connection| &connection.endpoint);
+    let silent = tap.as_ref().map(|(tap, _)| tap.clone());
     let (vm, mut agent) = GuestPlan { tap, ..plan }.go_on(checkpoint.snapshot, shared)?;
-    let requests = [
-        Request::Configure(guest(settings, endpoint)?),
-        Request::Attach {
-            id: container.id.to_string(),
-            files: own_files(settings, endpoint),
-        },
-    ];
+    let attach = Request::Attach {
+        id: container.id.to_string(),
+        files: own_files(settings, endpoint),
+    };
     shared.wait_first_client();
     let enclosure = Enclosure::MicroVm(vm);
-    match agent.call_all(&requests) {
+    let attached =
+        introduce(container, endpoint, &mut agent, silent).and_then(|()| Ok(agent.call(&attach)?));
+    match attached {
         Ok(()) => Ok(Booted {
             enclosure,
             stream: agent.into_stream(),
             connection,
         }),
         Err(_) if shared.killed() => Err(BootError::Killed),
-        Err(error) => Err(explain(error.into(), enclosure)),
+        Err(error) => Err(explain(error, enclosure)),
     }
 }
 
@@ -278,6 +290,7 @@ pub(super) fn plan(root: &Root, container: &Container) -> Result<GuestPlan, Boot
             memory_mib: settings.memory.whole_mib(),
             vcpus: settings.cpus.vcpus(),
             created: Timestamp::now(),
+            network: None,
         },
         templates: (!settings.no_template).then(|| Templates::of(root)),
         host: microvm::kind(root, &kvm)?.kind,
@@ -297,19 +310,42 @@ pub(super) fn program(settings: &Settings) -> Option<Program> {
     })
 }
 
+/// Tells the guest which it is, its address too, after which its tap may be set up.
+fn introduce(
+    container: &Container,
+    endpoint: Option<&Endpoint>,
+    agent: &mut Agent,
+    silent: Option<Tap>,
+) -> Result<(), BootError> {
+    agent.call(&Request::Configure(guest(&container.settings, endpoint)?))?;
+    if let Some(tap) = silent {
+        tap.set_up()?;
+    }
+    Ok(())
+}
+
 /// Makes the prepared container this one, and starts its process once the first client is attached.
 fn start_process(
     container: &Container,
     endpoint: Option<&Endpoint>,
     shared: &Shared,
     enclosure: &Enclosure,
-    mut agent: Agent,
+    (mut agent, silent): (Agent, Option<Tap>),
     process: Process,
 ) -> Result<UnixStream, BootError> {
-    let configure = Request::Configure(guest(&container.settings, endpoint)?);
+    let mut introduced = silent.is_some();
+    if introduced || matches!(process, Process::ToHold(_)) {
+        introduce(container, endpoint, &mut agent, silent)?;
+    }
     if let Process::ToHold(hold) = &process {
         hold.save(&mut agent, enclosure)?;
         timing::mark("template of the held process made");
+        // From here on the template's guests would have the same random numbers.
+        introduced = false;
+    }
+    let mut requests = Vec::new();
+    if !introduced {
+        requests.push(Request::Configure(guest(&container.settings, endpoint)?));
     }
     let become_this = match &process {
         Process::Waiting(_) => Request::Create(Box::new(Create {
@@ -324,7 +360,8 @@ fn start_process(
         .wait_first_client()
         .filter(|_| container.settings.tty);
     let id = container.id.to_string();
-    agent.call_all(&[configure, become_this, Request::Start { id, window }])?;
+    requests.extend([become_this, Request::Start { id, window }]);
+    agent.call_all(&requests)?;
     if let Process::Waiting(Some((templates, key))) = &process {
         templates.note_wanted(key);
     }
@@ -335,22 +372,32 @@ fn start_process(
 pub(super) fn guest(settings: &Settings, endpoint: Option<&Endpoint>) -> Result<Guest, BootError> {
     let mut entropy = vec![0; ENTROPY];
     crate::random::fill(&mut entropy).map_err(std::io::Error::from)?;
+    Ok(Guest {
+        time_ns: nanoseconds(),
+        entropy,
+        hostname: settings.hostname.clone(),
+        network: endpoint.map(interface),
+        sysctls: BTreeMap::new(),
+    })
+}
+
+/// The wall clock, as the agent takes it.
+pub(super) fn nanoseconds() -> u64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    Ok(Guest {
-        time_ns: since_epoch.as_nanos() as u64,
-        entropy,
-        hostname: settings.hostname.clone(),
-        network: endpoint.map(|endpoint| agent::Network {
-            mac: endpoint.mac,
-            address: endpoint.address,
-            prefix: endpoint.prefix,
-            gateway: endpoint.gateway,
-            mtu: MTU,
-        }),
-        sysctls: BTreeMap::new(),
-    })
+    since_epoch.as_nanos() as u64
+}
+
+/// What a guest's interface is to be set to.
+fn interface(endpoint: &Endpoint) -> agent::Network {
+    agent::Network {
+        mac: endpoint.mac,
+        address: endpoint.address,
+        prefix: endpoint.prefix,
+        gateway: endpoint.gateway,
+        mtu: MTU,
+    }
 }
 
 /// How the container is created, but for the content of its files.

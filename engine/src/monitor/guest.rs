@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use oci_spec::runtime::Spec;
 use rvm_agent_protocol::{
-    AGENT_PORT, Create, Filter, Prepare, Program, READY_PORT, Request, Rootfs, Writable,
+    AGENT_PORT, Create, Filter, Guest, Network, Prepare, Program, READY_PORT, Request, Rootfs,
+    Writable,
 };
 use rvm_vmm::config::HostKind;
 
-use super::boot::BootError;
+use super::boot::{BootError, nanoseconds};
 use super::shared::Shared;
 use crate::disk::Disk;
 use crate::enclosure::Enclosure;
@@ -19,6 +20,7 @@ use crate::error::chain;
 use crate::microvm::{
     Agent, AgentError, Artifacts, Broker, BrokerError, LaunchError, Machine, MicroVm, Origin,
 };
+use crate::network::Tap;
 use crate::root::ContainerFolder;
 use crate::snapshot::Snapshot;
 use crate::spec::{PREPARED, files};
@@ -62,8 +64,8 @@ pub struct GuestPlan {
     pub layers: Vec<File>,
     /// The disk for what the container writes, if it writes.
     pub disk: Option<Disk>,
-    /// A tap and the guest's MAC address on it.
-    pub tap: Option<(OwnedFd, [u8; 6])>,
+    /// A tap, and what the guest's interface on it is set to.
+    pub tap: Option<(Tap, Network)>,
 }
 
 /// A guest in which a prepared container waits.
@@ -75,6 +77,8 @@ pub struct Prepared {
     pub agent: Agent,
     /// What its process waits for.
     pub process: Process,
+    /// A tap that is to be set up when the guest has its address: so far it has that of another guest.
+    pub silent: Option<Tap>,
 }
 
 /// A container's process before its start.
@@ -100,7 +104,7 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Has the process held, and saves the guest.
+    /// Has the process held, and saves the guest, which has its address.
     pub fn save(&self, agent: &mut Agent, enclosure: &Enclosure) -> Result<(), AgentError> {
         let Enclosure::MicroVm(vm) = enclosure else {
             return Ok(());
@@ -153,7 +157,7 @@ impl GuestPlan {
                     create: create.clone(),
                     templates: templates.clone(),
                     key,
-                    about: self.about.clone(),
+                    about: self.about_with(self.network()),
                     disk: self.disk.as_ref().map(Disk::open).transpose()?,
                 }))
             } else {
@@ -184,8 +188,8 @@ impl GuestPlan {
         };
         let disk = self.disk.as_ref().map(Disk::open).transpose()?;
         let kept = disk.as_ref().map(File::try_clone).transpose()?;
-        self.bring_up(origin, disk, shared, |vm, agent| {
-            self.keep(keys.ready.as_ref(), vm, None);
+        self.bring_up(origin, disk, false, shared, |vm, agent| {
+            self.keep(keys.ready.as_ref(), vm, None, None);
             self.prepare_container(vm, agent, kept.as_ref(), keys)
         })
     }
@@ -200,18 +204,48 @@ impl GuestPlan {
     ) -> Result<(), BootError> {
         agent.call(&Request::Prepare(Box::new(self.prepare_request())))?;
         timing::mark("container prepared");
-        self.keep(keys.prepared.as_ref(), vm, disk);
+        let Some(key) = &keys.prepared else {
+            return Ok(());
+        };
+        if let Some(network) = self.network() {
+            // Most often the next container of this kind gets the same address.
+            agent.call(&Request::Configure(Guest {
+                time_ns: nanoseconds(),
+                network: Some(network.clone()),
+                ..Guest::default()
+            }))?;
+        }
+        self.keep(Some(key), vm, disk, self.network());
         Ok(())
     }
 
     /// Keeps the guest as the template of `key`. The container runs as well without one, unless the guest is not there any more, which then
     /// shows.
-    fn keep(&self, key: Option<&Key>, vm: &MicroVm, disk: Option<&File>) {
+    fn keep(
+        &self,
+        key: Option<&Key>,
+        vm: &MicroVm,
+        disk: Option<&File>,
+        network: Option<&Network>,
+    ) {
         if let (Some(templates), Some(key)) = (&self.templates, key)
-            && let Err(error) = templates.make(key, &self.about, vm, disk)
+            && let Err(error) = templates.make(key, &self.about_with(network), vm, disk)
         {
             tracing::warn!(error = chain(&error), "no template could be made");
         }
+    }
+
+    /// What a template tells of itself whose guest's interface is set to `network`.
+    fn about_with(&self, network: Option<&Network>) -> About {
+        About {
+            network: network.cloned(),
+            ..self.about.clone()
+        }
+    }
+
+    /// What the guest's interface is to be set to.
+    fn network(&self) -> Option<&Network> {
+        self.tap.as_ref().map(|(_, network)| network)
     }
 
     /// Goes on from a template, if there is one that is of use.
@@ -223,8 +257,10 @@ impl GuestPlan {
         keys: &Keys,
         shared: &Shared,
     ) -> Option<Result<Prepared, BootError>> {
-        let template = templates.find(key)?;
-        match self.resume(template, stage, keys, shared) {
+        let (template, about) = templates.find(key)?;
+        // Two with one address would take each other's packets.
+        let silent = about.network.is_some() && about.network.as_ref() != self.network();
+        match self.resume(template, (stage, silent), keys, shared) {
             Err(BootError::Launch(error @ (LaunchError::Failed(_) | LaunchError::Ended(_)))) => {
                 tracing::warn!(
                     error = chain(&error),
@@ -265,7 +301,7 @@ impl GuestPlan {
     fn resume(
         &self,
         template: Snapshot,
-        stage: Stage,
+        (stage, silent): (Stage, bool),
         keys: &Keys,
         shared: &Shared,
     ) -> Result<Prepared, BootError> {
@@ -276,7 +312,7 @@ impl GuestPlan {
             (None, _) => None,
         };
         let kept = disk.as_ref().map(File::try_clone).transpose()?;
-        self.bring_up(origin, disk, shared, |vm, agent| match stage {
+        self.bring_up(origin, disk, silent, shared, |vm, agent| match stage {
             Stage::Ready => self.prepare_container(vm, agent, kept.as_ref(), keys),
             Stage::Prepared | Stage::Held => Ok(()),
         })
@@ -332,9 +368,14 @@ impl GuestPlan {
         &self,
         origin: Origin,
         disk: Option<File>,
+        silent: bool,
         shared: &Shared,
         prepare: impl FnOnce(&MicroVm, &mut Agent) -> Result<(), BootError>,
     ) -> Result<Prepared, BootError> {
+        let tap = self.tap.as_ref().map(|(tap, _)| tap);
+        if let (Some(tap), false) = (tap, silent) {
+            tap.set_up()?;
+        }
         let (vm, broker) = self.launch(origin, disk, shared)?;
         let prepared = connection(&vm, &broker).and_then(|mut agent| {
             shared.set_broker(broker);
@@ -346,6 +387,7 @@ impl GuestPlan {
                 enclosure: Enclosure::MicroVm(vm),
                 agent,
                 process: Process::Waiting(None),
+                silent: tap.filter(|_| silent).cloned(),
             }),
             Err(_) if shared.killed() => Err(BootError::Killed),
             Err(error) => Err(explain(error, Enclosure::MicroVm(vm))),
@@ -369,7 +411,7 @@ impl GuestPlan {
             layers: self.layers.iter().map(clone).collect::<Result<_, _>>()?,
             disk,
             network: match &self.tap {
-                Some((tap, mac)) => Some((tap.try_clone()?, *mac)),
+                Some((tap, network)) => Some((tap.device()?, network.mac)),
                 None => None,
             },
             console: create(self.folder.console())?,

@@ -75,6 +75,7 @@ pub fn prepare(
                 enclosure,
                 agent,
                 process,
+                silent: None,
             };
             Ok((prepared, connection))
         }

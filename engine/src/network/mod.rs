@@ -17,7 +17,7 @@ mod veth;
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,7 @@ use crate::state::{Database, DatabaseError, LeaseError, Subnet};
 
 pub use ports::{PortError, Reservation};
 pub use rules::RulesError;
+pub use tap::Tap;
 
 /// The largest packet, in bytes.
 pub const MTU: u32 = 1500;
@@ -172,8 +173,8 @@ impl Network {
     }
 
     /// Makes a connected container's tap, for the VMM.
-    pub fn tap(&self, endpoint: &Endpoint) -> Result<OwnedFd, NetworkError> {
-        tap::make(&endpoint.tap, &self.name)
+    pub fn tap(&self, endpoint: &Endpoint) -> Result<Tap, NetworkError> {
+        Tap::make(&endpoint.tap, &self.name)
     }
 
     /// Makes a connected container's pair of interfaces, of which one is in the network namespace of the process `pid`.
@@ -194,9 +195,14 @@ impl Network {
         if left > 0 {
             return Ok(rules::disconnect(&self.name, endpoint)?);
         }
-        bridge::remove(&self.name)?;
-        foreign::remove(&self.name)?;
-        rules::remove(&self.name)?;
+        // The kernel takes its time for each of them.
+        let (bridge, rules) = thread::scope(|scope| {
+            let bridge = scope.spawn(|| bridge::remove(&self.name));
+            let rules = foreign::remove(&self.name).and_then(|()| rules::remove(&self.name));
+            (bridge.join(), rules)
+        });
+        bridge.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        rules?;
         Ok(database.set_subnet(None)?)
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 
@@ -19,19 +20,40 @@ pub fn name(id: &ContainerId) -> String {
     name
 }
 
-/// Makes a tap that is a port of the bridge.
-pub fn make(name: &str, bridge: &str) -> Result<OwnedFd, NetworkError> {
-    let tap = open(name, bridge).map_err(|source| NetworkError::Tap {
-        name: name.to_owned(),
-        source,
-    })?;
-    sysctl::disable_ipv6(name)?;
-    let up = || interface::set_up(interface::socket()?.as_fd(), name, true);
-    up().map_err(|source| NetworkError::Tap {
-        name: name.to_owned(),
-        source,
-    })?;
-    Ok(tap)
+/// A tap.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    name: String,
+    device: Arc<OwnedFd>,
+}
+
+impl Tap {
+    /// Makes one that is a port of the bridge, and lets nothing through yet.
+    pub(super) fn make(name: &str, bridge: &str) -> Result<Self, NetworkError> {
+        let device = open(name, bridge).map_err(|source| NetworkError::Tap {
+            name: name.to_owned(),
+            source,
+        })?;
+        sysctl::disable_ipv6(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            device: Arc::new(device),
+        })
+    }
+
+    /// A descriptor of it.
+    pub fn device(&self) -> io::Result<OwnedFd> {
+        self.device.try_clone()
+    }
+
+    /// Lets packets through.
+    pub fn set_up(&self) -> Result<(), NetworkError> {
+        let up = || interface::set_up(interface::socket()?.as_fd(), &self.name, true);
+        up().map_err(|source| NetworkError::Tap {
+            name: self.name.clone(),
+            source,
+        })
+    }
 }
 
 fn open(name: &str, bridge: &str) -> io::Result<OwnedFd> {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use rvm_agent_protocol::Network;
 use serde::{Deserialize, Serialize};
 
 use key::Place;
@@ -67,6 +68,8 @@ pub struct About {
     pub vcpus: u8,
     /// When it was made.
     pub created: Timestamp,
+    /// What its guest's interface has been set to.
+    pub network: Option<Network>,
 }
 
 /// A template in a list.
@@ -88,13 +91,14 @@ impl Templates {
         Self(Snapshots::of(root.templates(), ABOUT))
     }
 
-    /// Opens a template, if there is one.
-    pub fn find(&self, key: &Key) -> Option<Snapshot> {
+    /// Opens a template, if there is one; what is told of it.
+    pub fn find(&self, key: &Key) -> Option<(Snapshot, About)> {
         let template = self.0.open(key.as_str()).ok()?;
+        let about = self.0.about(key.as_str()).ok()?;
         // For the choice of what goes first; nothing else depends on it.
         let now = FileTimes::new().set_modified(SystemTime::now());
         let _ = template.state.set_times(now);
-        Some(template)
+        Some((template, about))
     }
 
     /// Saves the guest of `vm`, which has mounted `disk`, as the template for `key`, unless someone else was quicker. The guest stands still
