@@ -13,9 +13,10 @@ use crate::failure::Failure;
 use crate::listing::{Field, Format};
 use crate::table;
 
-const FIELDS: [Field; 7] = [
+const FIELDS: [Field; 8] = [
     ("ID", "TEMPLATE ID"),
     ("Image", "IMAGE"),
+    ("Stage", "STAGE"),
     ("Memory", "MEMORY"),
     ("CPUs", "CPUS"),
     ("CreatedSince", "CREATED"),
@@ -78,6 +79,7 @@ fn list(templates: &Templates, command: &TemplateLs) -> Result<u8, Failure> {
             json!({
                 "ID": id(template, command.no_trunc),
                 "Image": template.about.image,
+                "Stage": template.about.stage.to_string(),
                 "Memory": format!("{}MiB", template.about.memory_mib),
                 "CPUs": template.about.vcpus.to_string(),
                 "CreatedSince": table::since(template.about.created) + " ago",

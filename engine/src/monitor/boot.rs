@@ -31,7 +31,7 @@ use crate::root::Root;
 use crate::sandbox::SandboxError;
 use crate::spec::{self, PREPARED, SpecError, files, first_process, runtime_spec};
 use crate::state::Database;
-use crate::template::{About, Key, Templates};
+use crate::template::{About, Key, Stage, Templates};
 use crate::timing;
 
 /// Bytes of fresh entropy for a guest.
@@ -290,6 +290,7 @@ pub(super) fn plan(root: &Root, container: &Container) -> Result<GuestPlan, Boot
             memory_mib: settings.memory.whole_mib(),
             vcpus: settings.cpus.vcpus(),
             created: Timestamp::now(),
+            stage: Stage::Ready,
             network: None,
         },
         templates: (!settings.no_template).then(|| Templates::of(root)),

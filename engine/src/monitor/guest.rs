@@ -157,7 +157,7 @@ impl GuestPlan {
                     create: create.clone(),
                     templates: templates.clone(),
                     key,
-                    about: self.about_with(self.network()),
+                    about: self.about_at(Stage::Held),
                     disk: self.disk.as_ref().map(Disk::open).transpose()?,
                 }))
             } else {
@@ -189,7 +189,7 @@ impl GuestPlan {
         let disk = self.disk.as_ref().map(Disk::open).transpose()?;
         let kept = disk.as_ref().map(File::try_clone).transpose()?;
         self.bring_up(origin, disk, false, shared, |vm, agent| {
-            self.keep(keys.ready.as_ref(), vm, None, None);
+            self.keep(keys.ready.as_ref(), Stage::Ready, vm, None);
             self.prepare_container(vm, agent, kept.as_ref(), keys)
         })
     }
@@ -215,30 +215,26 @@ impl GuestPlan {
                 ..Guest::default()
             }))?;
         }
-        self.keep(Some(key), vm, disk, self.network());
+        self.keep(Some(key), Stage::Prepared, vm, disk);
         Ok(())
     }
 
     /// Keeps the guest as the template of `key`. The container runs as well without one, unless the guest is not there any more, which then
     /// shows.
-    fn keep(
-        &self,
-        key: Option<&Key>,
-        vm: &MicroVm,
-        disk: Option<&File>,
-        network: Option<&Network>,
-    ) {
+    fn keep(&self, key: Option<&Key>, stage: Stage, vm: &MicroVm, disk: Option<&File>) {
         if let (Some(templates), Some(key)) = (&self.templates, key)
-            && let Err(error) = templates.make(key, &self.about_with(network), vm, disk)
+            && let Err(error) = templates.make(key, &self.about_at(stage), vm, disk)
         {
             tracing::warn!(error = chain(&error), "no template could be made");
         }
     }
 
-    /// What a template tells of itself whose guest's interface is set to `network`.
-    fn about_with(&self, network: Option<&Network>) -> About {
+    /// What a template of the guest tells of itself.
+    fn about_at(&self, stage: Stage) -> About {
+        let addressed = stage != Stage::Ready;
         About {
-            network: network.cloned(),
+            stage,
+            network: self.network().filter(|_| addressed).cloned(),
             ..self.about.clone()
         }
     }

@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 use rvm_agent_protocol::{Create, Filter};
 use rvm_images::Digest;
 use rvm_vmm::config::HostKind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::microvm::{Artifacts, CMDLINE};
@@ -25,7 +25,7 @@ pub struct Key(String);
 pub type Place = [u8; 32];
 
 /// How far a template's guest has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// The agent is ready. Nothing of the container is mounted.
@@ -117,6 +117,16 @@ impl Inputs {
         let layer = |layer: &File| Ok(FileId::new(Path::new(""), &layer.metadata()?));
         let layers = layers.iter().map(layer).collect::<io::Result<Vec<_>>>()?;
         Key::of(&(Stage::Prepared, self, spec, filter, layers))
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Ready => "ready",
+            Self::Prepared => "prepared",
+            Self::Held => "held",
+        })
     }
 }
 

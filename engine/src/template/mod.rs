@@ -68,6 +68,8 @@ pub struct About {
     pub vcpus: u8,
     /// When it was made.
     pub created: Timestamp,
+    /// How far it has come.
+    pub stage: Stage,
     /// What its guest's interface has been set to.
     pub network: Option<Network>,
 }

@@ -24,11 +24,12 @@ fn clones_share_a_template_and_nothing_else() {
 
     rvm(&["run", "--rm", "--no-template", "busybox", "true"]).success();
     assert_eq!(templates(), "");
-    // The first one boots and makes the template, the others go on from it, all at once.
+    // The first one boots and makes the templates of a guest that is ready and of one with the container in it; the others go on from
+    // that, all at once.
     let run = ["run", "--rm", "busybox", "sh", "-c", IDENTITY];
     let first = rvm(&run).success();
     let made = templates();
-    assert_eq!(made.lines().count(), 1, "{made}");
+    assert_eq!(made.lines().count(), 2, "{made}");
     let clones = || -> Vec<String> {
         let clones = (0..number("RVM_TEST_CLONES", 3)).map(|_| host.rvm(run));
         let clones: Vec<_> = clones.collect();
@@ -37,7 +38,7 @@ fn clones_share_a_template_and_nothing_else() {
     };
     // These go on from there, and leave a template of the process that stands before its first instruction; those go on from that.
     let (prepared, held) = (clones(), clones());
-    assert_eq!(templates().lines().count(), 2, "{}", templates());
+    assert_eq!(templates().lines().count(), 3, "{}", templates());
     let mut names = BTreeSet::new();
     for output in prepared.iter().chain(&held).chain([&first]) {
         // Addresses are given back, and given out again.
@@ -58,7 +59,7 @@ fn clones_share_a_template_and_nothing_else() {
             }
         }
     }
-    assert_eq!(templates().lines().count(), 2);
+    assert_eq!(templates().lines().count(), 3);
 
     let before = seconds();
     let clocks = rvm(&["run", "--rm", "busybox", "sh", "-c", CLOCKS]).success();
@@ -79,14 +80,14 @@ fn clones_share_a_template_and_nothing_else() {
         "true",
     ])
     .success();
-    assert_eq!(templates().lines().count(), 2);
-    rvm(&["run", "--rm", "--read-only", "busybox", "true"]).success();
     assert_eq!(templates().lines().count(), 3);
+    rvm(&["run", "--rm", "--read-only", "busybox", "true"]).success();
+    assert_eq!(templates().lines().count(), 5);
 
     // One can be made ahead.
     let ahead = rvm(&["template", "create", "--read-only", "busybox", "true"]).success();
     assert!(templates().contains(&ahead), "{ahead}");
-    assert_eq!(templates().lines().count(), 4);
+    assert_eq!(templates().lines().count(), 6);
     assert_eq!(rvm(&["ps", "-aq"]).success(), "");
 
     let short = &made[..12];
@@ -103,6 +104,36 @@ fn clones_share_a_template_and_nothing_else() {
     let left = fs::read_dir(host.root().join("templates")).expect("folder");
     let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(left, ["wanted"]);
+}
+
+#[test]
+fn another_image_or_other_options_boot_nothing() {
+    needs_microvm!();
+    let host = Host::empty().load(&["busybox"]);
+    let stage = |stage: &str| {
+        let list = ["template", "ls", "--no-trunc", "--format"];
+        let format = format!("{{{{if eq .Stage {stage:?}}}}}{{{{.ID}}}}{{{{end}}}}");
+        let ids = host.rvm(list.into_iter().chain([format.as_str()])).wait();
+        ids.success()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let goes_on_from = |options: &[&str]| {
+        let words = options.iter().copied();
+        let container = host.detached(words.chain(["busybox", "sleep", "1000000"]));
+        let vmm = container.inspect()["State"]["Pid"].to_string();
+        let maps = fs::read_to_string(format!("/proc/{vmm}/maps")).expect("maps");
+        let memory = maps.lines().find(|line| line.ends_with("/memory"));
+        let folder = memory.and_then(|line| Path::new(line).parent()?.file_name()?.to_str());
+        folder.map(str::to_owned)
+    };
+    assert_eq!(goes_on_from(&[]), None);
+    let ready = stage("ready");
+    assert_eq!(ready.len(), 1, "{ready:?}");
+    assert_eq!(goes_on_from(&["--tmpfs", "/tmp"]).as_ref(), ready.first());
+    assert_eq!(stage("ready"), ready);
+    assert_eq!(stage("prepared").len(), 2);
 }
 
 #[test]
@@ -130,26 +161,29 @@ fn a_template_that_is_not_whole_is_replaced_by_a_boot() {
     };
     run("one");
     let made = templates();
-    let folder = made.first().expect("a template");
-    let state = File::options().write(true).open(folder.join("state"));
-    state
-        .expect("state")
-        .write_all_at(b"not the state", 100)
-        .expect("written");
+    for folder in &made {
+        let state = File::options().write(true).open(folder.join("state"));
+        state
+            .expect("state")
+            .write_all_at(b"not the state", 100)
+            .expect("written");
+    }
     run("two");
-    // Whoever has it made anew puts it into the same place.
-    let mut bytes = [0; 13];
-    let state = File::open(folder.join("state")).expect("state");
-    state.read_exact_at(&mut bytes, 100).expect("read");
-    assert_ne!(&bytes, b"not the state");
-    cut(folder);
+    // Whoever has them made anew puts them into the same places.
+    for folder in &made {
+        let mut bytes = [0; 13];
+        let state = File::open(folder.join("state")).expect("state");
+        state.read_exact_at(&mut bytes, 100).expect("read");
+        assert_ne!(&bytes, b"not the state");
+        cut(folder);
+    }
     run("three");
-    assert!(length(folder) > 1 << 20);
+    assert!(made.iter().all(|folder| length(folder) > 1 << 20));
 
-    // That of a command goes on from the other one, and does not break it.
+    // That of a command goes on from the one before it, and does not break it.
     run("three");
     let now = templates();
-    let held = now.difference(&made).next().expect("a second template");
+    let held = now.difference(&made).next().expect("a third template");
     run("three");
     cut(held);
     run("three");
