@@ -11,7 +11,7 @@ use rvm_agent_protocol::{
     self as agent, Adopt, Create, CreateOptions, FailureKind, Guest, Program, Request,
 };
 
-use super::guest::{GuestPlan, Prepared, Process, explain};
+use super::guest::{GuestPlan, Interface, Prepared, Process, explain};
 use super::protocol::Failure;
 use super::sandboxed;
 use super::shared::Shared;
@@ -197,19 +197,19 @@ fn prepare(
     let mut plan = plan(root, container)?;
     plan.held = held_create(container)?;
     plan.hold = hold;
-    let (connection, tap) = connect(root, database, container, None)?;
+    let (connection, interface) = connect(root, database, container, None)?;
     timing::mark("network ready");
-    let prepared = GuestPlan { tap, ..plan }.start(shared)?;
+    let prepared = GuestPlan { interface, ..plan }.start(shared)?;
     Ok((prepared, connection))
 }
 
-/// The container's network, and the tap that the guest gets with what its interface is to be set to.
+/// The container's network, and the guest's interface.
 fn connect(
     root: &Root,
     database: &Database,
     container: &Container,
     address: Option<Ipv4Addr>,
-) -> Result<(Option<Connection>, Option<(Tap, agent::Network)>), BootError> {
+) -> Result<(Option<Connection>, Option<Interface>), BootError> {
     let settings = &container.settings;
     if settings.network == NetworkMode::None {
         return Ok((None, None));
@@ -222,8 +222,8 @@ fn connect(
         (address, settings.guest.mac_address),
     )?;
     let tap = network.tap(&connection.endpoint)?;
-    let set_to = interface(&connection.endpoint);
-    Ok((Some(connection), Some((tap, set_to))))
+    let network = addresses(&connection.endpoint);
+    Ok((Some(connection), Some(Interface { tap, network })))
 }
 
 /// Starts the container from a checkpoint.
@@ -248,10 +248,10 @@ pub fn go_on(
         .endpoint
         .as_ref()
         .map(|before| before.address);
-    let (connection, tap) = connect(root, database, container, before)?;
+    let (connection, interface) = connect(root, database, container, before)?;
     let endpoint = connection.as_ref().map(|connection| &connection.endpoint);
-    let silent = tap.as_ref().map(|(tap, _)| tap.clone());
-    let (vm, mut agent) = GuestPlan { tap, ..plan }.go_on(checkpoint.snapshot, shared)?;
+    let silent = interface.as_ref().map(|interface| interface.tap.clone());
+    let (vm, mut agent) = GuestPlan { interface, ..plan }.go_on(checkpoint.snapshot, shared)?;
     let attach = Request::Attach {
         id: container.id.to_string(),
         files: own_files(settings, endpoint),
@@ -298,7 +298,7 @@ pub(super) fn plan(root: &Root, container: &Container) -> Result<GuestPlan, Boot
         artifacts: Artifacts::find(settings.kernel.as_deref())?,
         kvm,
         layers: Images::open(root)?.layers(&settings.image_id, MAX_LAYERS)?,
-        tap: None,
+        interface: None,
     })
 }
 
@@ -377,7 +377,7 @@ pub(super) fn guest(settings: &Settings, endpoint: Option<&Endpoint>) -> Result<
         time_ns: nanoseconds(),
         entropy,
         hostname: settings.hostname.clone(),
-        network: endpoint.map(interface),
+        network: endpoint.map(addresses),
         sysctls: BTreeMap::new(),
     })
 }
@@ -391,7 +391,7 @@ pub(super) fn nanoseconds() -> u64 {
 }
 
 /// What a guest's interface is to be set to.
-fn interface(endpoint: &Endpoint) -> agent::Network {
+fn addresses(endpoint: &Endpoint) -> agent::Network {
     agent::Network {
         mac: endpoint.mac,
         address: endpoint.address,

@@ -64,8 +64,17 @@ pub struct GuestPlan {
     pub layers: Vec<File>,
     /// The disk for what the container writes, if it writes.
     pub disk: Option<Disk>,
-    /// A tap, and what the guest's interface on it is set to.
-    pub tap: Option<(Tap, Network)>,
+    /// Its network interface.
+    pub interface: Option<Interface>,
+}
+
+/// A guest's network interface.
+#[derive(Debug)]
+pub struct Interface {
+    /// The tap that it is on.
+    pub tap: Tap,
+    /// What it is set to.
+    pub network: Network,
 }
 
 /// A guest in which a prepared container waits.
@@ -241,7 +250,7 @@ impl GuestPlan {
 
     /// What the guest's interface is to be set to.
     fn network(&self) -> Option<&Network> {
-        self.tap.as_ref().map(|(_, network)| network)
+        self.interface.as_ref().map(|interface| &interface.network)
     }
 
     /// Goes on from a template, if there is one that is of use.
@@ -275,7 +284,7 @@ impl GuestPlan {
         let inputs = Inputs::new(
             self.host,
             (self.about.memory_mib, self.about.vcpus),
-            self.tap.is_some(),
+            self.interface.is_some(),
             self.disk.as_ref().map(|disk| disk.size().bytes()),
             self.layers.len(),
             &self.artifacts,
@@ -353,7 +362,7 @@ impl GuestPlan {
             spec: self.spec.clone(),
             files: files::names(),
             devices: self.devices,
-            network: self.tap.is_some(),
+            network: self.interface.is_some(),
             filter: self.filter.clone(),
             program: self.program.clone(),
             runtime: None,
@@ -368,7 +377,7 @@ impl GuestPlan {
         shared: &Shared,
         prepare: impl FnOnce(&MicroVm, &mut Agent) -> Result<(), BootError>,
     ) -> Result<Prepared, BootError> {
-        let tap = self.tap.as_ref().map(|(tap, _)| tap);
+        let tap = self.interface.as_ref().map(|interface| &interface.tap);
         if let (Some(tap), false) = (tap, silent) {
             tap.set_up()?;
         }
@@ -406,8 +415,8 @@ impl GuestPlan {
             vcpus: self.about.vcpus,
             layers: self.layers.iter().map(clone).collect::<Result<_, _>>()?,
             disk,
-            network: match &self.tap {
-                Some((tap, network)) => Some((tap.device()?, network.mac)),
+            network: match &self.interface {
+                Some(Interface { tap, network }) => Some((tap.device()?, network.mac)),
                 None => None,
             },
             console: create(self.folder.console())?,
