@@ -14,7 +14,10 @@ impl<'a> Tmux<'a> {
     /// Starts the server, with a shell in its window.
     fn start(host: &'a Host) -> Self {
         let tmux = Self(host);
-        tmux.run(&["new-session", "-d", "-x", "80", "-y", "24", "sh"]);
+        let shell = format!("PS1='{OUTSIDE} ' exec sh");
+        tmux.run(&["new-session", "-d", "-x", "80", "-y", "24", &shell]);
+        // What is typed before is on the screen before it.
+        tmux.wait_prompt(OUTSIDE);
         tmux
     }
 
@@ -100,8 +103,6 @@ fn a_shell_in_tmux_is_as_good_as_one_outside_a_container() {
     needs_container!();
     let host = Host::shared();
     let tmux = Tmux::start(host);
-    tmux.enter("PS1='outside> '");
-    tmux.wait_prompt(OUTSIDE);
     tmux.enter("clear; echo modes-$(stty -g | cksum)");
     tmux.wait_start("modes-");
     let modes = tmux.lines()[0].clone();
