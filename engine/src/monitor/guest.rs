@@ -131,8 +131,8 @@ impl Hold {
     }
 }
 
-/// The keys of the templates that a guest can go on from, where they could be made out: that of a guest that is ready for a container,
-/// and that of one with this container in it.
+/// The keys of the templates that a guest can go on from, where they are to be used and could be made out: that of a guest that is ready for
+/// a container, and that of one with this container in it.
 #[derive(Debug)]
 struct Keys {
     ready: Option<Key>,
@@ -290,7 +290,7 @@ impl GuestPlan {
             &self.artifacts,
         );
         // What is wrong with the files shows when they are opened to be used.
-        let inputs = inputs.ok();
+        let inputs = inputs.ok().filter(|_| self.templates.is_some());
         // What has been written to a disk is in no template.
         let fresh = !self.disk.as_ref().is_some_and(Disk::exists);
         Keys {
