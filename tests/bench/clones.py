@@ -6,11 +6,13 @@ import time
 
 import starts
 
-# How many idle containers there are, and what runs in them.
-IDLE = 100
+# What runs in the idle containers.
 IMAGES = {"busybox": ["busybox", "sleep", "1000000"], "nginx": ["nginx"]}
 # How long the idle ones are watched.
 WATCHED = 30
+# Which part of a processor one may take that has come to rest, and how long it is watched for that.
+RESTS = 0.1
+LOOK = 0.3
 
 
 def of_processes(root):
@@ -40,29 +42,42 @@ def seconds(pids):
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
-def idle(results, name, words, run, root, progress):
+def wait_for_rest(pids):
+    """Waits until these do next to nothing. Programs that begin many at a time, on a kernel that is emulated, never come to an end of it."""
+    while True:
+        before = seconds(pids)
+        time.sleep(LOOK)
+        if seconds(pids) - before < RESTS * LOOK:
+            return
+
+
+def idle(results, name, words, count, run, root, progress):
     """Starts idle containers, and measures one more of them."""
     started = []
     took = []
+    seen = set()
     try:
-        for number in range(IDLE):
-            progress(f"{name}: idle container {number + 1} of {IDLE}")
+        for number in range(count):
+            progress(f"{name}: idle container {number + 1} of {count}")
             begun = time.monotonic()
             started.append(run("run", "-d", *words).strip())
             took.append(time.monotonic() - begun)
+            pids = set(of_processes(root))
+            wait_for_rest(pids - seen)
+            seen = pids
             # The first ones make the templates.
             if number == 2:
                 first = share(of_processes(root))
         pids = of_processes(root)
         before = seconds(pids)
-        more = (share(pids) - first) / (IDLE - 3)
+        more = (share(pids) - first) / (count - 3)
         time.sleep(WATCHED)
-        used = (seconds(pids) - before) / WATCHED / IDLE * 100
+        used = (seconds(pids) - before) / WATCHED / count * 100
         running = len(run("ps", "-q").split())
-        if running != IDLE:
-            raise RuntimeError(f"of {IDLE} containers of {name} {running} run")
-        results[f"one more idle {name} of {IDLE}: memory, MB of PSS"] = {"rvm": [more]}
-        results[f"one idle {name} of {IDLE}: processor, % of one"] = {"rvm": [used]}
+        if running != count:
+            raise RuntimeError(f"of {count} containers of {name} {running} run")
+        results[f"one more idle {name} of {count}: memory, MB of PSS"] = {"rvm": [more]}
+        results[f"one idle {name} of {count}: processor, % of one"] = {"rvm": [used]}
         results[f"start of one more idle {name}, s"] = {"rvm": took[3:]}
     finally:
         for begin in range(0, len(started), 10):
@@ -85,10 +100,10 @@ def templates(results, run, root, progress):
     results["a template's size on the disk, MB"] = sizes
 
 
-def measure(results, rvm, archives, progress):
+def measure(results, rvm, archives, count, progress):
     with starts.prepared(rvm, archives / "busybox.oci.tar") as (folder, run):
         run("load", "-q", "-i", archives / "nginx.oci.tar")
         root = folder / "rvm"
         templates(results, run, root, progress)
         for name, words in IMAGES.items():
-            idle(results, name, words, run, root, progress)
+            idle(results, name, words, count, run, root, progress)
