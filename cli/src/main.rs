@@ -22,6 +22,7 @@ mod failure;
 mod help;
 mod listing;
 mod log;
+mod output;
 mod streams;
 mod table;
 mod template;
@@ -37,6 +38,7 @@ use rvm_engine::timing;
 
 fn main() -> ExitCode {
     timing::mark("command begins");
+    output::end_where_it_fails();
     completion::answer();
     let matches = help::with_help(Arguments::command()).try_get_matches();
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {

@@ -1,6 +1,29 @@
 //! Commands are found by their names, by their groups and by Docker's other names.
 
-use crate::support::Host;
+use std::fs::File;
+use std::process::Stdio;
+
+use crate::support::{Host, Process};
+
+#[test]
+fn output_that_nobody_takes_ends_a_command_without_noise() {
+    let host = Host::empty();
+    let run = |stdout: Stdio| {
+        let mut command = host.rvm_command(["--help"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped());
+        let mut process = Process::start_as_is(command);
+        process.wait_exit()
+    };
+    let (reader, writer) = rustix::pipe::pipe().expect("pipe");
+    drop(reader);
+    let end = run(writer.into());
+    assert_eq!((end.code(), end.errors().as_str()), (141, ""), "{end}");
+    let full = File::options().write(true).open("/dev/full").expect("full");
+    run(full.into()).refused(1, &["cannot write to standard output: No space left"]);
+}
 
 #[test]
 fn commands_have_dockers_groups_and_names() {
