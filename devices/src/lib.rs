@@ -18,7 +18,7 @@
 //! # use std::fs::File;
 //! # use rvm_devices::{event_loop::EventLoop, virtio::{block::Block, mmio::MmioTransport}};
 //! # fn example(memory: vm_memory::GuestMemoryMmap, disk: File) -> Result<(), Box<dyn std::error::Error>> {
-//! let block = Block::new(disk, false, "root")?;
+//! let block = Block::new(disk, false, None, "root")?;
 //! let transport = MmioTransport::new(memory, Box::new(block))?;
 //! let devices = EventLoop::spawn("devices", vec![transport.subscriber()])?;
 //! // Later, with all vCPUs stopped, to save the state:
