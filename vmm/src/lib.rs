@@ -4,6 +4,7 @@
 //! object as an open descriptor, and opens nothing itself. It tells its parent what happens, and is told what to do, by the
 //! messages of [`control`].
 
+pub mod at_rest;
 pub mod config;
 pub mod control;
 pub mod host;

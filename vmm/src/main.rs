@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
 use clap::Parser;
+use rvm_vmm::at_rest;
 use rvm_vmm::config::Config;
 use rvm_vmm::control::{Channel, Command, Event, Stop};
 use rvm_vmm::machine::{Error, Machine};
@@ -28,10 +29,8 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_max_level(arguments.log_level)
-        .with_writer(std::io::stderr)
-        .without_time()
+    env_logger::Builder::new()
+        .parse_filters(&format!("rvm={}", arguments.log_level))
         .init();
     let config = match read_config(arguments.config_fd) {
         Ok(config) => config,
@@ -75,6 +74,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    at_rest::give_back_memory();
     let stop = serve(&mut running, &control, &occurrences);
     control.send(&Event::Stopped(running.explain(stop)));
     ExitCode::SUCCESS

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use rvm_vmm::at_rest;
 
 use super::boot::{BootError, Booted, boot, go_on};
 use super::connection::serve;
@@ -217,7 +218,8 @@ impl Monitor {
             let message = chain(&error);
             return (self.not_started(Failure { code: 125, message }), None);
         }
-        give_back_memory();
+        self.database.rest();
+        at_rest::give_back_memory();
         let status = output::pump(shared, log, &mut stream);
         timing::mark("process ended");
         log.finish();
@@ -308,12 +310,6 @@ impl Monitor {
         );
         Phase::Failed(failure)
     }
-}
-
-/// Lets the host have what the start has taken, and the run does not need.
-fn give_back_memory() {
-    // SAFETY: malloc_trim takes no pointers.
-    unsafe { libc::malloc_trim(0) };
 }
 
 /// What can't be noted is found out by the next command that comes along.

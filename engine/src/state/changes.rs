@@ -88,7 +88,7 @@ impl Database {
 
     /// Notes that a monitor begins to start the container for somebody.
     pub fn set_starting(&self, id: &ContainerId) -> Result<(), DatabaseError> {
-        self.connection.execute(
+        self.connection()?.execute(
             "UPDATE container SET state = 'starting', error = NULL, exit_code = NULL, oom_killed = 0, restart_count = 0, manually_stopped = 0 WHERE id = ?1",
             [id.as_str()],
         )?;
@@ -97,7 +97,7 @@ impl Database {
 
     /// Notes that the container is started once more by its policy.
     pub fn set_restart(&self, id: &ContainerId) -> Result<(), DatabaseError> {
-        self.connection.execute(
+        self.connection()?.execute(
             "UPDATE container SET state = 'starting', restart_count = restart_count + 1 WHERE id = ?1",
             [id.as_str()],
         )?;
@@ -145,7 +145,7 @@ impl Database {
         exit_code: i32,
         error: &str,
     ) -> Result<(), DatabaseError> {
-        self.connection.execute(
+        self.connection()?.execute(
             // One that has run before keeps having ended.
             "UPDATE container SET state = CASE WHEN started IS NULL THEN 'created' ELSE 'exited' END, exit_code = ?2, error = ?3, pid = NULL WHERE id = ?1",
             params![id.as_str(), exit_code, error],
@@ -177,7 +177,7 @@ impl Database {
 
     /// Notes that a container which waited to be started again is not.
     pub fn set_exited(&self, id: &ContainerId) -> Result<(), DatabaseError> {
-        self.connection.execute(
+        self.connection()?.execute(
             "UPDATE container SET state = 'exited', pid = NULL WHERE id = ?1",
             [id.as_str()],
         )?;
@@ -231,7 +231,7 @@ impl Database {
     /// Notes that somebody removes the container, or that it could not be removed.
     pub fn set_removing(&self, id: &ContainerId, failed: bool) -> Result<(), DatabaseError> {
         let state = if failed { State::Dead } else { State::Removing };
-        self.connection.execute(
+        self.connection()?.execute(
             "UPDATE container SET state = ?2 WHERE id = ?1",
             [id.as_str(), state.as_str()],
         )?;

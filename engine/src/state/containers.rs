@@ -64,7 +64,7 @@ impl Database {
 
     /// The ids of all containers.
     pub fn ids(&self) -> Result<Vec<String>, DatabaseError> {
-        let mut statement = self.connection.prepare("SELECT id FROM container")?;
+        let mut statement = self.connection()?.prepare("SELECT id FROM container")?;
         let ids = statement
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
@@ -77,7 +77,7 @@ impl Database {
         parameters: impl rusqlite::Params,
     ) -> Result<Vec<Container>, DatabaseError> {
         let mut statement = self
-            .connection
+            .connection()?
             .prepare(&format!("SELECT {COLUMNS} FROM container {rest}"))?;
         let mut rows = statement.query(parameters)?;
         let mut containers = Vec::new();

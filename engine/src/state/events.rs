@@ -33,7 +33,7 @@ impl Database {
 
     /// The events behind the number `after`, in their order, `limit` at most.
     pub fn events(&self, after: i64, limit: usize) -> Result<Vec<Event>, DatabaseError> {
-        let mut statement = self.connection.prepare_cached(
+        let mut statement = self.connection()?.prepare_cached(
             "SELECT number, time, kind, action, actor, attributes FROM event WHERE number > ?1 ORDER BY number LIMIT ?2",
         )?;
         let mut rows = statement.query(params![after, limit as i64])?;
@@ -58,11 +58,11 @@ impl Database {
 
     /// The number of the last event.
     pub fn last_event(&self) -> Result<i64, DatabaseError> {
-        Ok(self
-            .connection
-            .query_row("SELECT coalesce(max(number), 0) FROM event", [], |row| {
-                row.get(0)
-            })?)
+        Ok(self.connection()?.query_row(
+            "SELECT coalesce(max(number), 0) FROM event",
+            [],
+            |row| row.get(0),
+        )?)
     }
 
     /// Makes changes and records their events, all or nothing; then those who follow the events are told.
@@ -71,7 +71,7 @@ impl Database {
         change: impl FnOnce(&Transaction<'_>) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
         let transaction =
-            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            Transaction::new_unchecked(self.connection()?, TransactionBehavior::Immediate)?;
         let result = change(&transaction)?;
         transaction.commit()?;
         self.tell();

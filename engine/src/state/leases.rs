@@ -80,7 +80,7 @@ impl Database {
     /// The network's subnet while it exists.
     pub fn subnet(&self) -> Result<Option<Subnet>, DatabaseError> {
         let row = self
-            .connection
+            .connection()?
             .query_row("SELECT subnet, prefix FROM network", [], |row| {
                 Ok(Subnet {
                     base: Ipv4Addr::from_bits(row.get(0)?),
@@ -93,11 +93,11 @@ impl Database {
     /// Notes which subnet the network has, or that there is none any more.
     pub fn set_subnet(&self, subnet: Option<Subnet>) -> Result<(), DatabaseError> {
         match subnet {
-            Some(subnet) => self.connection.execute(
+            Some(subnet) => self.connection()?.execute(
                 "INSERT OR REPLACE INTO network (only, subnet, prefix) VALUES (1, ?1, ?2)",
                 params![subnet.base.to_bits(), subnet.prefix],
             )?,
-            None => self.connection.execute("DELETE FROM network", [])?,
+            None => self.connection()?.execute("DELETE FROM network", [])?,
         };
         Ok(())
     }
@@ -110,7 +110,7 @@ impl Database {
         endpoint: impl FnOnce(Ipv4Addr) -> Endpoint,
     ) -> Result<Endpoint, LeaseError> {
         let transaction =
-            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            Transaction::new_unchecked(self.connection()?, TransactionBehavior::Immediate)?;
         let taken: Vec<u32> = {
             let mut statement =
                 transaction.prepare_cached("SELECT address FROM lease ORDER BY address")?;
@@ -143,7 +143,7 @@ impl Database {
     /// Gives a container's address back; how many leases are left.
     pub fn release(&self, id: &ContainerId) -> Result<u32, DatabaseError> {
         let transaction =
-            Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+            Transaction::new_unchecked(self.connection()?, TransactionBehavior::Immediate)?;
         let released =
             transaction.execute("DELETE FROM lease WHERE container = ?1", [id.as_str()])?;
         if released > 0 {

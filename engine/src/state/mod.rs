@@ -6,10 +6,12 @@ mod events;
 mod leases;
 mod schema;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 pub use changes::Ending;
 pub use containers::Found;
@@ -17,10 +19,11 @@ pub use leases::{LeaseError, Subnet};
 
 use schema::{MIGRATIONS, VERSION};
 
-/// An open database.
+/// A database, open unless it rests.
 #[derive(Debug)]
 pub struct Database {
-    connection: Connection,
+    path: PathBuf,
+    connection: OnceCell<Connection>,
     /// The file that is written to after each event.
     bell: PathBuf,
 }
@@ -77,54 +80,80 @@ const BUSY: Duration = Duration::from_secs(20);
 impl Database {
     /// Opens the database, and makes it where it is missing.
     pub fn open(path: &Path) -> Result<Self, DatabaseError> {
-        let open = |source| DatabaseError::Open {
+        let database = Self {
             path: path.to_owned(),
-            source,
-        };
-        let connection = Connection::open(path).map_err(open)?;
-        connection.busy_timeout(BUSY).map_err(open)?;
-        let version =
-            |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
-        let found = version(&connection).map_err(open)?;
-        if found < VERSION {
-            // The journal's mode outlives the connection, so that only the first one has to choose it.
-            connection
-                .pragma_update(None, "journal_mode", "WAL")
-                .map_err(open)?;
-            let transaction = rusqlite::Transaction::new_unchecked(
-                &connection,
-                rusqlite::TransactionBehavior::Immediate,
-            )
-            .map_err(open)?;
-            // Another command may have come first.
-            let found = version(&transaction).map_err(open)?.clamp(0, VERSION);
-            for migration in &MIGRATIONS[found as usize..] {
-                transaction.execute_batch(migration).map_err(open)?;
-            }
-            if found < VERSION {
-                transaction
-                    .pragma_update(None, "user_version", VERSION)
-                    .map_err(open)?;
-            }
-            transaction.commit().map_err(open)?;
-        }
-        let found = version(&connection).map_err(open)?;
-        if found != VERSION {
-            return Err(DatabaseError::Version {
-                path: path.to_owned(),
-                found,
-                known: VERSION,
-            });
-        }
-        // With a write-ahead log this loses nothing when a process dies, and at most the last moments when the power fails.
-        connection
-            .pragma_update(None, "synchronous", "NORMAL")
-            .map_err(open)?;
-        Ok(Self {
-            connection,
+            connection: OnceCell::new(),
             bell: bell(path),
-        })
+        };
+        database.connection()?;
+        Ok(database)
     }
+
+    /// Closes the file, which gives back what SQLite has in memory, until the database is used again.
+    pub fn rest(&mut self) {
+        self.connection.take();
+    }
+
+    fn connection(&self) -> Result<&Connection, DatabaseError> {
+        match self.connection.get() {
+            Some(connection) => Ok(connection),
+            None => {
+                let connection = connect(&self.path)?;
+                Ok(self.connection.get_or_init(|| connection))
+            }
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, DatabaseError> {
+    let open = |source| DatabaseError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let connection = Connection::open(path).map_err(open)?;
+    // Whoever closes the file last would write the log back and wait for the disk, at the end of most commands.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(open)?;
+    connection.busy_timeout(BUSY).map_err(open)?;
+    let version =
+        |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    let found = version(&connection).map_err(open)?;
+    if found < VERSION {
+        // The journal's mode outlives the connection, so that only the first one has to choose it.
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(open)?;
+        let transaction = rusqlite::Transaction::new_unchecked(
+            &connection,
+            rusqlite::TransactionBehavior::Immediate,
+        )
+        .map_err(open)?;
+        // Another command may have come first.
+        let found = version(&transaction).map_err(open)?.clamp(0, VERSION);
+        for migration in &MIGRATIONS[found as usize..] {
+            transaction.execute_batch(migration).map_err(open)?;
+        }
+        if found < VERSION {
+            transaction
+                .pragma_update(None, "user_version", VERSION)
+                .map_err(open)?;
+        }
+        transaction.commit().map_err(open)?;
+    }
+    let found = version(&connection).map_err(open)?;
+    if found != VERSION {
+        return Err(DatabaseError::Version {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        });
+    }
+    // With a write-ahead log this loses nothing when a process dies, and at most the last moments when the power fails.
+    connection
+        .pragma_update(None, "synchronous", "NORMAL")
+        .map_err(open)?;
+    Ok(connection)
 }
 
 /// The file beside the database that those who follow its events watch.
