@@ -1,11 +1,14 @@
 //! What the programs have to say themselves, on standard error.
 
+use std::io::Write;
+
 /// Begins to say what is of this level or graver.
 pub fn start(level: tracing::Level) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .without_time()
+    env_logger::Builder::new()
+        .parse_filters(&format!("rvm={level}"))
+        .format(|out, record| {
+            let (level, target) = (record.level(), record.target());
+            writeln!(out, "{level:>5} {target}: {}", record.args())
+        })
         .init();
 }

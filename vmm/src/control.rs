@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// The longest message, in bytes.
 pub const MAX_MESSAGE: usize = 64 << 10;
+/// The longest command, in bytes; room for it stays in memory while a VMM waits for one.
+const MAX_COMMAND: usize = 1 << 10;
 
 /// What the VMM tells its parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,7 +108,7 @@ impl Channel {
 
     /// Waits for the parent's next command and the descriptors that come with it; `None` when the parent is gone or says what is not understood.
     pub fn receive(&self) -> Option<(Command, Vec<OwnedFd>)> {
-        let mut bytes = vec![0; MAX_MESSAGE];
+        let mut bytes = [0; MAX_COMMAND];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let length = loop {
