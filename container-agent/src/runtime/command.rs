@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, CWD, FileType};
 use rustix::io::Errno;
-use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
-use rvm_agent_protocol::{Failure, FailureKind, Program};
+use rvm_agent_protocol::{Failure, FailureKind};
 
 use crate::spec::Process;
 
 /// Where commands are looked up when the environment has no PATH.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command that is ready to run.
 pub struct Command {
@@ -77,42 +76,8 @@ impl Command {
     }
 }
 
-/// Brings a program into the page cache, in pieces as large as the kernel makes them; what is mapped and unmapped in such pieces costs a
-/// piece and not each of its pages. Whatever goes wrong is met again when the program is run.
-pub fn warm(program: &Program) -> io::Result<()> {
-    const LARGEST: u64 = 16 << 20;
-    const STEP: usize = 64 << 10;
-    let Ok(path) = find(
-        &program.name,
-        program.search.as_deref().unwrap_or(DEFAULT_PATH),
-    ) else {
-        return Ok(());
-    };
-    let file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len().min(LARGEST) as usize;
-    // SAFETY: a new mapping of a file in which nobody writes, at an address that the kernel chooses; it is read within its length
-    // and given back.
-    unsafe {
-        let address = mmap(
-            std::ptr::null_mut(),
-            length,
-            ProtFlags::READ,
-            MapFlags::PRIVATE,
-            &file,
-            0,
-        )?;
-        // A kernel without them reads pages one by one.
-        let _ = madvise(address, length, Advice::LinuxHugepage);
-        for offset in (0..length).step_by(STEP) {
-            address.cast::<u8>().add(offset).read_volatile();
-        }
-        munmap(address, length)?;
-    }
-    Ok(())
-}
-
 /// Looks a command up as Docker does: a name with a slash is a path, another one is searched for in `search`.
-fn find(name: &str, search: &str) -> Result<PathBuf, Failure> {
+pub fn find(name: &str, search: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') {
         return match check(Path::new(name)) {
             Ok(()) => Ok(name.into()),

@@ -16,9 +16,8 @@ use crate::spec::{Process, Spec};
 use crate::stdio::{Given, Offered};
 
 use super::identity::Told;
-use super::{
-    Streams, clone, command, devices, failure, hold, mounts, privileges, reaper, terminal,
-};
+use super::warm::warm;
+use super::{Streams, clone, devices, failure, hold, mounts, privileges, reaper, terminal};
 
 /// Makes the caller a container's first process. Returns only why it could not.
 pub fn first(
@@ -39,8 +38,7 @@ pub fn first(
         return failure;
     }
     if let Some(program) = &request.program {
-        // It would only be quicker.
-        let _ = command::warm(program);
+        warm(program);
     }
     reporter.ready();
     let told = match Told::receive(start) {

@@ -15,6 +15,7 @@ mod reaper;
 mod report;
 mod seccomp;
 pub mod terminal;
+mod warm;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
