@@ -173,7 +173,8 @@ mod tests {
             all[1..2]
         );
         database
-            .connection
+            .connection()
+            .expect("open")
             .execute("UPDATE sqlite_sequence SET seq = seq + ?1", [KEPT])
             .expect("numbers");
         database
