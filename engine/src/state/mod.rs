@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 pub use changes::Ending;
 pub use containers::Found;
@@ -111,10 +110,6 @@ fn connect(path: &Path) -> Result<Connection, DatabaseError> {
         source,
     };
     let connection = Connection::open(path).map_err(open)?;
-    // Whoever closes the file last would write the log back and wait for the disk, at the end of most commands.
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .map_err(open)?;
     connection.busy_timeout(BUSY).map_err(open)?;
     let version =
         |c: &Connection| c.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
