@@ -46,5 +46,8 @@ fn tell(
     }
     let id = id.to_string();
     let told = shared.agent()?.call(&Request::Limit { id, limits });
-    told.map_err(GuestError::Limit)
+    told.map_err(|error| match error.into() {
+        GuestError::Agent(error) => GuestError::Limit(error),
+        error => error,
+    })
 }

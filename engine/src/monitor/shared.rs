@@ -106,10 +106,10 @@ pub enum GuestError {
     Database(#[from] DatabaseError),
     /// The VMM.
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(ControlError),
     /// No connection.
     #[error(transparent)]
-    Broker(#[from] BrokerError),
+    Broker(BrokerError),
     /// The agent refused.
     #[error(transparent)]
     Agent(AgentError),
@@ -136,6 +136,26 @@ pub enum GuestError {
     /// The microVM could not be killed.
     #[error("cannot kill the VMM")]
     Kill(#[source] std::io::Error),
+}
+
+// An end that nobody has noted yet shows here first.
+
+impl From<ControlError> for GuestError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Ended => Self::NotRunning,
+            error => Self::Control(error),
+        }
+    }
+}
+
+impl From<BrokerError> for GuestError {
+    fn from(error: BrokerError) -> Self {
+        match error {
+            BrokerError::Closed => Self::NotRunning,
+            error => Self::Broker(error),
+        }
+    }
 }
 
 impl From<AgentError> for GuestError {
