@@ -40,22 +40,29 @@ pub fn warm(program: &Program) {
     let Ok(path) = command::find(&program.name, search) else {
         return;
     };
-    let mut seen = BTreeSet::new();
-    let mut files = vec![path];
+    bring_in_with_libraries(path);
+}
+
+/// Returns which files that were.
+fn bring_in_with_libraries(program: PathBuf) -> BTreeSet<PathBuf> {
+    let mut seen = BTreeSet::from([program.clone()]);
+    let mut files = vec![program];
     let mut left = ALL;
-    while let Some(path) = files.pop() {
-        if seen.len() == FILES || left == 0 {
-            return;
-        }
-        let found = bring_in(&path, LARGEST.min(left));
-        seen.insert(path);
-        let Ok((length, needed)) = found else {
+    while left > 0
+        && let Some(path) = files.pop()
+    {
+        let Ok((length, needed)) = bring_in(&path, LARGEST.min(left)) else {
             continue;
         };
         left -= length;
-        let found = needed.iter().filter_map(|name| locate(name));
-        files.extend(found.filter(|path| !seen.contains(path)));
+        for path in needed.iter().filter_map(|name| locate(name)) {
+            // Most libraries need the same few.
+            if seen.len() < FILES && seen.insert(path.clone()) {
+                files.push(path);
+            }
+        }
     }
+    seen
 }
 
 /// A library by its name, or what is named by its path.
@@ -71,9 +78,13 @@ fn locate(name: &OsStr) -> Option<PathBuf> {
 /// piece and not each of its pages. Returns how much that was, and what the file says that it needs.
 fn bring_in(path: &Path, most: usize) -> io::Result<(usize, Vec<OsString>)> {
     const STEP: usize = 64 << 10;
+    let metadata = path.metadata()?;
+    // Opening a pipe would wait for who writes.
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     let file = File::open(path)?;
-    let length =
-        usize::try_from(file.metadata()?.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let length = usize::try_from(metadata.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
     let read = length.min(most);
     // SAFETY: a new mapping of a file in which nobody writes, at an address that the kernel chooses; it is read within its length, also
     // as a slice, and given back when the slice is gone.
@@ -143,18 +154,21 @@ mod tests {
             .filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])))
             .collect();
         let program = std::env::current_exe().expect("a path");
-        let mut found = BTreeSet::from([program.clone()]);
-        let mut files = vec![program];
-        while let Some(path) = files.pop() {
-            let (_, needed) = bring_in(&path, LARGEST).expect("a file");
-            for path in needed.iter().map(|name| locate(name).expect("a library")) {
-                let path = path.canonicalize().expect("a file");
-                if found.insert(path.clone()) {
-                    files.push(path);
-                }
-            }
-        }
+        let found: BTreeSet<PathBuf> = bring_in_with_libraries(program)
+            .iter()
+            .map(|path| path.canonicalize().expect("a file"))
+            .collect();
         assert_eq!(found, mapped);
+    }
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0)
+            .expect("a pipe");
+        bring_in(&pipe, LARGEST).expect_err("no program");
     }
 
     #[test]
