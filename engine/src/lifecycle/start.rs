@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -64,8 +64,13 @@ pub enum StartError {
     #[error(transparent)]
     Program(#[from] ArtifactError),
     /// The monitor went without a word.
-    #[error("the container's monitor has ended unexpectedly; the reason may be in {0}")]
-    MonitorGone(std::path::PathBuf),
+    #[error("the container's monitor has ended unexpectedly ({how}); the reason may be in {log}")]
+    MonitorGone {
+        /// Its exit code, or which signal has ended it.
+        how: String,
+        /// What it has said.
+        log: PathBuf,
+    },
     /// The monitor says why.
     #[error(transparent)]
     Failed(#[from] Failure),
@@ -179,9 +184,12 @@ impl Engine {
                 }
             }
             _ => {
-                let _ = monitor.wait();
+                let status = monitor.wait();
                 self.recover()?;
-                Err(StartError::MonitorGone(folder.monitor_log()))
+                Err(StartError::MonitorGone {
+                    how: status.map_or_else(|e| e.to_string(), |status| status.to_string()),
+                    log: folder.monitor_log(),
+                })
             }
         }
     }

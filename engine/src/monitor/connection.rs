@@ -46,6 +46,7 @@ pub fn serve(
     first: bool,
 ) -> io::Result<()> {
     let run = seat.run();
+    let shared = run.clone();
     let served = Served {
         root: root.clone(),
         seat: seat.clone(),
@@ -59,11 +60,14 @@ pub fn serve(
             run.first_client_ready(None);
         }
     };
-    thread::Builder::new()
+    let spawned = thread::Builder::new()
         .name("connection".into())
         .stack_size(STACK)
-        .spawn(serve)?;
-    Ok(())
+        .spawn(serve);
+    if first && spawned.is_err() {
+        shared.first_client_ready(None);
+    }
+    spawned.map(drop)
 }
 
 /// What a connection's requests are about.

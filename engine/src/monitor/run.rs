@@ -86,11 +86,12 @@ pub fn run(root: &Root, id: &ContainerId, inherited: Inherited) -> Result<(), Mo
         return Err(MonitorError::NoSuchContainer(id.clone()));
     };
     let set_up = || -> io::Result<Log> {
+        // Before anything that can fail, so that it can be told.
+        serve(root, &seat, id, inherited.client, true)?;
         lock.sign()?;
         let settings = &container.settings;
         let details = settings.log.details(&settings.labels, &settings.env);
         let log = Log::open(&folder.log(), &settings.log, details)?;
-        serve(root, &seat, id, inherited.client, true)?;
         listen(root, &seat, id, &folder)?;
         Ok(log)
     };
@@ -125,7 +126,7 @@ pub fn run(root: &Root, id: &ContainerId, inherited: Inherited) -> Result<(), Mo
     drop(lock);
     timing::mark("everything put away");
     last.finish(phase.with_timing());
-    last.wait_first_client();
+    last.wait_first_client_told();
     for run in earlier.iter().chain([&last]) {
         run.join_writers();
     }

@@ -207,12 +207,20 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits until the first client is attached; its terminal's size.
+    /// Waits until the first client is attached or the container is to be killed; its terminal's size.
     pub fn wait_first_client(&self) -> Option<WindowSize> {
-        let guard = self
-            .changed
-            .wait_while(self.state(), |state| state.first_client);
-        guard.unwrap_or_else(PoisonError::into_inner).window
+        self.wait_while(|state| state.first_client && !state.killed)
+            .window
+    }
+
+    /// Waits until the first client is attached or has gone: until then it can't be told how the start went.
+    pub fn wait_first_client_told(&self) {
+        drop(self.wait_while(|state| state.first_client));
+    }
+
+    fn wait_while(&self, mut waits: impl FnMut(&State) -> bool) -> MutexGuard<'_, State> {
+        let waited = self.changed.wait_while(self.state(), |state| waits(state));
+        waited.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes over to a phase.
@@ -234,10 +242,9 @@ impl Shared {
 
     /// Waits until the container runs or has failed to.
     pub fn wait_started(&self) -> Phase {
-        let guard = self
-            .changed
-            .wait_while(self.state(), |state| matches!(state.phase, Phase::Starting));
-        guard.unwrap_or_else(PoisonError::into_inner).phase.clone()
+        self.wait_while(|state| matches!(state.phase, Phase::Starting))
+            .phase
+            .clone()
     }
 
     /// Makes the microVM known. Whether it was to be killed before it was there.
@@ -338,8 +345,6 @@ impl Shared {
         let vm = {
             let mut state = self.state();
             state.killed = true;
-            // The start does not wait any longer for a client.
-            state.first_client = false;
             state.vm.clone()
         };
         self.changed.notify_all();
