@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use rvm_agent_protocol::{
     Adopt, ArchiveAction, CONTAINERS_DIR, CreateOf, ExecOf, ExitStatus, Failure, FailureKind, File,
-    Filter, Observed, PrepareOf,
+    Filter, NETWORK_PARAMETERS, Observed, PrepareOf,
 };
 
 use crate::archive;
 use crate::cgroup::Cgroup;
 use crate::child::Children;
+use crate::guest;
 use crate::inside::Inside;
 use crate::machine::Machine;
 use crate::oci_runtime::OciRuntime;
@@ -396,9 +397,18 @@ impl Container {
         write_files(&self.files, &request.files)?;
         let process = &mut request.process;
         apply_user(process, &request.user, &request.options.groups, accounts)?;
+        // The network is the sandbox's, with which runtimes leave them alone.
+        for (name, value) in &self.spec.linux.sysctl {
+            if name.starts_with(NETWORK_PARAMETERS) {
+                guest::set_parameter(name, value)
+                    .map_err(|e| other(format!("the kernel parameter {name}: {e}")))?;
+            }
+        }
         let (pid, ends) = runtime.create(&request)?;
         self.pid = pid;
         self.pins = Some(Pins::of(pid)?);
+        // Runtimes differ in which of the names they know.
+        self.name(request.hostname.as_deref(), request.domainname.as_deref())?;
         self.phase = Phase::Made;
         Ok((pid, ends))
     }

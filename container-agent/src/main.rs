@@ -36,10 +36,13 @@ mod user;
 
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use machine::Machine;
 use rustix::process::DumpableBehavior;
+use rvm_agent_protocol::INIT;
 use transport::Transport;
 
 /// Called by the C start-up code.
@@ -52,6 +55,7 @@ pub extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_ch
         Mode::Sandbox(socket) => (Transport::Inherited(socket), Machine::Host),
         Mode::Test(path) => (Transport::Unix(path.into()), Machine::Borrowed),
         Mode::CleanUp(group) => return clean_up(&group),
+        Mode::Init => return init(),
         Mode::Nothing => {
             console::say(
                 "started by rvm, as the first process of a guest or a sandbox; there is nothing to do for it here",
@@ -87,6 +91,22 @@ fn serve(transport: Transport, machine: Machine) -> io::Result<()> {
     server::Server::new(listener, first, children, machine, transport)?.run()
 }
 
+/// Runs the command behind the first argument and is its init; the exit code.
+fn init() -> libc::c_int {
+    let mut arguments = std::env::args_os().skip(2);
+    let command = arguments.next().unwrap_or_default();
+    if let Err(e) = runtime::reaper::split(rustix::termios::isatty(rustix::stdio::stdin())) {
+        console::warn("the command could not be forked", &e);
+        return 126;
+    }
+    let error = Command::new(&command).args(arguments).exec();
+    console::say(&format!("exec: {}: {error}", command.display()));
+    match error.kind() {
+        io::ErrorKind::NotFound => 127,
+        _ => 126,
+    }
+}
+
 fn clean_up(group: &str) -> libc::c_int {
     let cleaned = sandbox::enter(false)
         .map_err(io::Error::other)
@@ -110,6 +130,8 @@ enum Mode {
     Test(String),
     /// To remove a control group, and nothing else.
     CleanUp(String),
+    /// In a container, which another runtime has made.
+    Init,
     /// By mistake: a guest's agent switches the machine off in the end.
     Nothing,
 }
@@ -119,6 +141,7 @@ impl Mode {
         let mut arguments = std::env::args().skip(1);
         match (arguments.next().as_deref(), arguments.next()) {
             (Some("--listen-unix"), Some(path)) => Self::Test(path),
+            (Some(INIT), Some(_)) => Self::Init,
             (Some(sandbox::CLEAN_UP), Some(group)) => Self::CleanUp(group),
             (Some(sandbox::ARGUMENT), Some(socket)) => {
                 socket.parse().map_or(Self::Nothing, Self::Sandbox)

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rvm_agent_protocol::{CreateOf, Failure, FailureKind};
+use serde_json::Value;
 
 use crate::runtime::terminal::speak_utf8;
-use crate::spec::Process;
+use crate::spec::{Device, Process};
 use crate::stdio;
 use crate::stream::Ends;
 
@@ -27,33 +28,30 @@ const SAID: u64 = 4096;
 pub struct OciRuntime {
     program: String,
     config: String,
+    /// Which the configuration, that the host has written, does not know.
+    devices: Vec<Device>,
     /// The bundle, in which the root file system is.
     folder: PathBuf,
 }
 
 impl OciRuntime {
-    /// For the container in this folder.
-    pub fn new(runtime: rvm_agent_protocol::OciRuntime, folder: &Path) -> Self {
+    /// For the container in this folder, which has these devices beside its configuration's.
+    pub fn new(
+        runtime: rvm_agent_protocol::OciRuntime,
+        devices: Vec<Device>,
+        folder: &Path,
+    ) -> Self {
         Self {
             program: runtime.program,
             config: runtime.config,
+            devices,
             folder: folder.to_owned(),
         }
     }
 
     /// Makes the container, whose process waits for [`OciRuntime::start`].
     pub fn create(&self, request: &CreateOf<Process>) -> Result<(i32, Ends), Failure> {
-        let rest = self.config.trim_start().strip_prefix('{').unwrap_or("}");
-        let text = |value: &Option<String>| serde_json::to_string(value.as_deref().unwrap_or(""));
-        let config = serde_json::to_string(&request.process).and_then(|process| {
-            let (host, domain) = (text(&request.hostname)?, text(&request.domainname)?);
-            let names = match request.domainname {
-                Some(_) => format!("\"hostname\":{host},\"domainname\":{domain}"),
-                None => format!("\"hostname\":{host}"),
-            };
-            Ok(format!("{{\"process\":{process},{names},{rest}"))
-        });
-        config
+        self.config(&request.process)
             .map_err(io::Error::from)
             .and_then(|config| fs::write(self.folder.join("config.json"), config))
             .map_err(|e| failed("its bundle could not be written", &e))?;
@@ -61,6 +59,15 @@ impl OciRuntime {
         let words = ["create", "--bundle", &bundle];
         self.run_with_streams(&words, &request.process, request.stdin)
             .map_err(|failure| about(failure, &request.process))
+    }
+
+    fn config(&self, process: &Process) -> serde_json::Result<String> {
+        let mut config: Value = serde_json::from_str(&self.config)?;
+        config["process"] = serde_json::to_value(process)?;
+        if !self.devices.is_empty() {
+            config["linux"]["devices"] = serde_json::to_value(&self.devices)?;
+        }
+        Ok(config.to_string())
     }
 
     /// Lets the container's process become its command.

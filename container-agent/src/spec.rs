@@ -129,7 +129,7 @@ pub struct Namespace {
 }
 
 /// A device file.
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
     #[serde(rename = "type")]

@@ -27,3 +27,9 @@ pub const READY_PORT: u32 = 1024;
 /// The guest's folder below which each container has a folder of its own, named by [`PrepareOf::name`], for its root file system and
 /// the files of [`PrepareOf::files`].
 pub const CONTAINERS_DIR: &str = "/run/rvm";
+
+/// What the names of kernel parameters begin with that are of a network namespace. Under an OCI runtime the agent sets them.
+pub const NETWORK_PARAMETERS: &str = "net.";
+
+/// The argument that starts the agent's program as an init in a container, before the command that it runs there.
+pub const INIT: &str = "--init";

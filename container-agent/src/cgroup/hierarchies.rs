@@ -11,20 +11,26 @@ use rustix::mount::{MountFlags, mount, mount_remount};
 
 use super::{HIERARCHY, is_unified};
 
-/// Those that a process is in, by their controllers such as `cpu,cpuacct`; none on a machine with version 2 alone.
+/// What the name of a hierarchy without controllers begins with.
+const NAMED: &str = "name=";
+
+/// Those that a process is in, such as `cpu,cpuacct` by their controllers or `name=systemd` without any; none on a machine whose
+/// controllers are all of version 2.
 pub fn of_process(groups: &str) -> Vec<String> {
-    let controllers = |line: &str| {
-        let name = line.split(':').nth(1)?;
-        (!name.is_empty() && !name.starts_with("name=")).then(|| name.to_owned())
-    };
-    groups.lines().filter_map(controllers).collect()
+    let names = groups.lines().filter_map(|line| line.split(':').nth(1));
+    let names: Vec<_> = names.filter(|name| !name.is_empty()).collect();
+    if names.iter().all(|name| name.starts_with(NAMED)) {
+        return Vec::new();
+    }
+    names.into_iter().map(str::to_owned).collect()
 }
 
-/// Those that are mounted in folders of their names.
-pub fn names() -> Vec<String> {
-    let folders = folders().unwrap_or_default();
-    let name = |folder: &PathBuf| Some(folder.file_name()?.to_str()?.to_owned());
-    folders.iter().filter_map(name).collect()
+/// Those that are mounted, as the caller's groups tell them.
+pub fn of_caller() -> io::Result<Vec<String>> {
+    if is_unified() {
+        return Ok(Vec::new());
+    }
+    Ok(of_process(&fs::read_to_string("/proc/self/cgroup")?))
 }
 
 /// The folders in which they are mounted.
@@ -48,9 +54,14 @@ pub fn mount_all(place: &Path, names: &[String], flags: u32) -> Result<(), Errno
     let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("tmpfs", place, "tmpfs", safe, Some(c"mode=755,size=64k"))?;
     for name in names {
-        let folder = place.join(name);
+        let bare = name.strip_prefix(NAMED);
+        let folder = place.join(bare.unwrap_or(name));
         rustix::fs::mkdir(&folder, Mode::from_raw_mode(0o755))?;
-        let data = CString::new(name.as_str()).map_err(|_| Errno::INVAL)?;
+        let data = match bare {
+            Some(_) => format!("none,{name}"),
+            None => name.clone(),
+        };
+        let data = CString::new(data).map_err(|_| Errno::INVAL)?;
         mount("cgroup", &folder, "cgroup", flags, Some(data.as_c_str()))?;
         // Each controller of a hierarchy with several is looked for by its own name.
         for controller in name.split(',').filter(|_| name.contains(',')) {
@@ -68,9 +79,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hierarchies_are_told_by_their_controllers() {
+    fn hierarchies_are_told_by_their_controllers_or_names() {
         let groups = "9:name=systemd:/\n4:memory:/a\n2:cpu,cpuacct:/\n0::/\n";
-        assert_eq!(of_process(groups), ["memory", "cpu,cpuacct"]);
+        assert_eq!(
+            of_process(groups),
+            ["name=systemd", "memory", "cpu,cpuacct"]
+        );
         assert!(of_process("0::/user.slice\n").is_empty());
+        assert!(of_process("1:name=systemd:/\n0::/\n").is_empty());
     }
 }

@@ -58,7 +58,11 @@ pub(super) fn build(
     };
     let (pid, phase, pins, runtime) = match request.runtime.take() {
         Some(runtime) => {
-            let runtime = OciRuntime::new(runtime, folder);
+            let devices = match request.devices {
+                true => std::mem::take(&mut request.spec.linux.devices),
+                false => Vec::new(),
+            };
+            let runtime = OciRuntime::new(runtime, devices, folder);
             (0, Phase::Bundled(Box::new(accounts)), None, Some(runtime))
         }
         None => match first_process(&request, &root, &cgroup, machine) {

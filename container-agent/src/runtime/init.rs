@@ -104,7 +104,8 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32) -> Result<(), Failure> {
     separate_mounts().map_err(step("the mounts could not be separated"))?;
     // What is bound has to be taken while it can be seen; it is put into place where only the container can be.
     let sources = mounts::take_sources(&spec.mounts)?;
-    let hierarchies = crate::cgroup::hierarchies::names();
+    let hierarchies = crate::cgroup::hierarchies::of_caller()
+        .map_err(|e| failure("the control groups could not be told", &e))?;
     rustix::process::chdir(root).map_err(step("the root could not be entered"))?;
     rustix::process::pivot_root(".", ".").map_err(step("the root could not be changed"))?;
     unmount(".", UnmountFlags::DETACH).map_err(step("the old root could not be left"))?;

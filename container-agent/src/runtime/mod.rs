@@ -11,7 +11,7 @@ mod init;
 mod mounts;
 pub mod pins;
 mod privileges;
-mod reaper;
+pub mod reaper;
 mod report;
 mod seccomp;
 pub mod terminal;

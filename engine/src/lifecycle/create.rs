@@ -171,11 +171,6 @@ pub enum CreateError {
     /// A runtime in a guest.
     #[error("the OCI runtime {0} can't run in a microVM: --runtime needs --isolation container")]
     RuntimeOfGuest(String),
-    /// What another runtime is not given.
-    #[error(
-        "conflicting options: {0} is of rvm's own runtime, and --runtime (or RVM_RUNTIME) names another one"
-    )]
-    OfOwnRuntime(&'static str),
     /// A kernel parameter that is not the container's.
     #[error(
         "sysctl \"{0}\" is not in a separate kernel namespace: with --isolation container it would be the host's"
@@ -359,12 +354,7 @@ fn runtime(request: &Request, isolation: Isolation) -> Result<Option<PathBuf>, C
             Some(name) => Err(CreateError::RuntimeOfGuest(name.to_owned())),
         };
     }
-    let runtime = oci_runtime::find(request.runtime.as_deref())?;
-    match runtime {
-        Some(_) if request.guest.init => Err(CreateError::OfOwnRuntime("--init")),
-        Some(_) if request.guest.privileged => Err(CreateError::OfOwnRuntime("--privileged")),
-        runtime => Ok(runtime),
-    }
+    Ok(oci_runtime::find(request.runtime.as_deref())?)
 }
 
 /// Without a guest that is made to measure, what was asked for are limits.

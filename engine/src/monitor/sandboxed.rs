@@ -101,10 +101,16 @@ fn request(
         None => Writable::Tmpfs { size: None },
     };
     let process = first_process(settings)?;
-    let runtime = settings.runtime.as_deref();
-    let runtime = runtime.map(|program| bundle::of(program, &spec, &settings.guest, &process));
+    let runtime = match &settings.runtime {
+        Some(program) => {
+            let agent = agent_program()?;
+            let made = bundle::of(program, &agent, spec.clone(), &settings.guest, &process);
+            Some(made?)
+        }
+        None => None,
+    };
     Ok(Prepare {
-        runtime: runtime.transpose()?,
+        runtime,
         name: PREPARED.to_owned(),
         rootfs: Rootfs {
             layers: (0..layers).map(Sandbox::file).collect(),

@@ -2,34 +2,53 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Process, Spec};
-use rvm_agent_protocol::{CONTAINERS_DIR, OciRuntime};
+use oci_spec::runtime::{MountBuilder, Process, Spec};
+use rvm_agent_protocol::{CONTAINERS_DIR, INIT, NETWORK_PARAMETERS, OciRuntime};
 use serde_json::{Value, json};
 
 use super::{PREPARED, SpecError, guest};
 use crate::options::guest::GuestOptions;
 use crate::seccomp::Profile;
 
-/// The runtime, with what it is to make of the specification; the process and the names come later.
+/// The init of `--init` in a container, in a folder that no layer has.
+const INIT_PATH: &str = "/dev/init";
+
+/// The runtime, with what it is to make of the specification; the process and what the agent knows to do itself come later. `agent` is the program that can be
+/// an init.
 pub fn of(
     program: &Path,
-    spec: &Spec,
+    agent: &Path,
+    mut spec: Spec,
     options: &GuestOptions,
     process: &Process,
 ) -> Result<OciRuntime, SpecError> {
+    if options.init {
+        let init = MountBuilder::default()
+            .destination(INIT_PATH)
+            .typ("bind")
+            .source(agent)
+            .options(["bind", "ro"].map(str::to_owned))
+            .build()?;
+        spec.mounts_mut().get_or_insert_default().push(init);
+    }
     let mut config = serde_json::to_value(spec)?;
     if let Some(all) = config.as_object_mut() {
         for name in ["process", "hostname", "domainname"] {
             all.remove(name);
         }
     }
+    let parameters = config.pointer_mut("/linux/sysctl");
+    if let Some(parameters) = parameters.and_then(Value::as_object_mut) {
+        parameters.retain(|name, _| !name.starts_with(NETWORK_PARAMETERS));
+    }
     // Nothing in it is newer, and some runtimes take no newer version.
     config["ociVersion"] = json!("1.0.2");
     config["root"]["path"] = json!(format!("{CONTAINERS_DIR}/{PREPARED}/rootfs"));
-    // The agent has set the other limits, in whichever version of control groups the host has.
+    // The agent has set the other limits, in whichever version of control groups the host has. Without rules there are runtimes that
+    // forbid all devices.
     let devices = config["linux"]["resources"]["devices"].take();
     config["linux"]["resources"] = match devices {
-        Value::Null => json!({}),
+        Value::Null => json!({ "devices": [{ "allow": true, "access": "rwm" }] }),
         devices => json!({ "devices": devices }),
     };
     if let Some(profile) = guest::profile(options)? {
@@ -39,6 +58,15 @@ pub fn of(
         program: program.to_string_lossy().into_owned(),
         config: config.to_string(),
     })
+}
+
+/// Has an init run the command of `process`, as far as the options ask for one.
+pub fn put_under_init(process: &mut Process, options: &GuestOptions) {
+    if options.init {
+        let init = [INIT_PATH, INIT].map(str::to_owned).into_iter();
+        let command = process.args().iter().flatten().cloned();
+        process.set_args(Some(init.chain(command).collect()));
+    }
 }
 
 /// What of a profile holds for a container with these capabilities, in the specification's terms.

@@ -4,7 +4,7 @@ use oci_spec::runtime::{LinuxCpuBuilder, Mount, MountBuilder, Process, Spec};
 use rvm_agent_protocol::CONTAINERS_DIR;
 
 use super::files::BOUND;
-use super::guest;
+use super::{bundle, guest};
 use crate::container::Settings;
 use crate::seccomp::CompileError;
 
@@ -80,6 +80,9 @@ pub fn first_process(settings: &Settings) -> Result<Process, SpecError> {
     let mut process = exec_process(settings)?;
     process.set_terminal(Some(settings.tty));
     process.set_args(Some(settings.args.clone()));
+    if settings.runtime.is_some() {
+        bundle::put_under_init(&mut process, &settings.guest);
+    }
     Ok(process)
 }
 

@@ -211,7 +211,6 @@ fn a_privileged_container_without_a_guest_has_the_hosts_devices() {
     let words = [
         "--network=none",
         "--privileged",
-        "--runtime=rvm",
         "busybox",
         "sh",
         "-c",
