@@ -155,16 +155,14 @@ impl Root {
 
 fn mount_layer(device: &str, target: &str) -> io::Result<()> {
     let device = loop_device::of(device, true)?;
-    let device = device.path();
-    let try_mount = |options| mount(device, target, "erofs", MountFlags::RDONLY, options);
-    if device.starts_with("/dev/pmem") {
-        // Its pages are the host's page cache: map them instead of reading them.
-        match try_mount(Some(c"dax=always")) {
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => {}
-            result => return Ok(result?),
-        }
-    }
-    Ok(try_mount(None)?)
+    let options = None::<&std::ffi::CStr>;
+    Ok(mount(
+        device.path(),
+        target,
+        "erofs",
+        MountFlags::RDONLY,
+        options,
+    )?)
 }
 
 fn mount_writable(writable: &Writable) -> Result<(), Error> {
