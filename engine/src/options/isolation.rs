@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use rvm_agent_protocol::NETWORK_PARAMETERS;
 use serde::{Deserialize, Serialize};
 
 /// The variable that says what a container gets that doesn't say.
@@ -71,7 +72,9 @@ pub fn is_own_parameter(name: &str) -> bool {
         Some(b'/') => name.replace('/', "."),
         _ => name.to_owned(),
     };
-    name.starts_with("net.") || name.starts_with("fs.mqueue.") || IPC.contains(&name.as_str())
+    name.starts_with(NETWORK_PARAMETERS)
+        || name.starts_with("fs.mqueue.")
+        || IPC.contains(&name.as_str())
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::seccomp::Profile;
 /// The init of `--init` in a container, in a folder that no layer has.
 const INIT_PATH: &str = "/dev/init";
 
-/// The runtime, with what it is to make of the specification; the process and what the agent knows to do itself come later. `agent` is the program that can be
-/// an init.
+/// The runtime, with what it is to make of the specification; the process and what the agent does itself come later. `agent` is the
+/// program that can be an init.
 pub fn of(
     program: &Path,
     agent: &Path,
