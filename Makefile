@@ -23,9 +23,9 @@ kernel: setup
 agent: setup
 	@mkdir -p $(LIB)
 	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" cargo build --locked --profile agent --target $(TARGET) \
-		--target-dir target/agent -p container-agent -p rvm-workload
+		--target-dir target/agent -p container-agent -p rvm-rootless -p rvm-workload
 	@install -m 755 target/agent/$(TARGET)/agent/rvm-workload $(LIB)/rvm-workload
-	@install -m 755 target/agent/$(TARGET)/agent/rvm-agent $(LIB)/rvm-agent
+	@install -m 755 -t $(LIB) target/agent/$(TARGET)/agent/rvm-agent target/agent/$(TARGET)/agent/rvm-rootless
 	@container-agent/mkinitramfs $(LIB)/rvm-agent $(LIB)/initramfs.cpio
 
 # There is a monitor and a VMM for each container: without shared libraries they start sooner and have fewer pages of their own.
@@ -60,7 +60,7 @@ bench: build images
 
 install: build
 	install -D -m 755 $(BUILD)/bin/rvm $(DESTDIR)$(PREFIX)/bin/rvm
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/rvm $(LIB)/rvm-vmm $(LIB)/rvm-monitor $(LIB)/rvm-agent $(LIB)/rvm-workload
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/lib/rvm $(LIB)/rvm-vmm $(LIB)/rvm-monitor $(LIB)/rvm-agent $(LIB)/rvm-rootless $(LIB)/rvm-workload
 	install -D -m 644 $(LIB)/vmlinux $(DESTDIR)$(PREFIX)/lib/rvm/vmlinux
 	install -D -m 644 $(LIB)/initramfs.cpio $(DESTDIR)$(PREFIX)/lib/rvm/initramfs.cpio
 	$(BUILD)/bin/rvm man $(DESTDIR)$(PREFIX)/share/man/man1

@@ -94,7 +94,7 @@ fn work(action: &ArchiveAction, root: &Root, change_root: bool) -> Result<(), Er
         ArchiveAction::Layer { leave_out, .. } => {
             let is_left_out = |path: &[u8]| left_out(leave_out, path);
             let options = Options {
-                overlay: true,
+                overlay: Some(root.marks()),
                 leave_out: Some(&is_left_out),
             };
             let mut packer = Packer::new(output, options);
@@ -105,7 +105,7 @@ fn work(action: &ArchiveAction, root: &Root, change_root: bool) -> Result<(), Er
         ArchiveAction::Changes { leave_out } => {
             let base = root.mount_base().map_err(|e| Error::Root(e.into()))?;
             changes::write(
-                open_folder(&root.upper())?,
+                (open_folder(&root.upper())?, root.marks()),
                 open_folder(&base)?,
                 &|path| left_out(leave_out, path),
                 output,

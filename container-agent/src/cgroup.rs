@@ -94,7 +94,10 @@ impl Cgroup {
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         match self {
             Self::Unified(group) => group.signal(signal),
-            Self::Legacy(group) => signal_all(&group.processes(), signal),
+            Self::Legacy(group) => {
+                signal_all(&group.processes()?, signal);
+                Ok(())
+            }
         }
     }
 
@@ -121,10 +124,11 @@ impl Cgroup {
             (Observed::Usage, Self::Unified(group)) => observe::usage(&mut files, group.path()),
             (Observed::Usage, Self::Legacy(group)) => group.usage(&mut files),
             (Observed::Processes, Self::Unified(group)) => {
-                observe::processes(&mut files, &group.path().join("cgroup.procs"));
+                let list = processes(&group.path().join("cgroup.procs"));
+                observe::processes(&mut files, &list.unwrap_or_default());
             }
             (Observed::Processes, Self::Legacy(group)) => {
-                observe::processes(&mut files, &group.processes());
+                observe::processes(&mut files, &group.processes().unwrap_or_default());
             }
         }
         files.list()
@@ -163,7 +167,8 @@ pub fn clean_up(path: &Path) -> io::Result<()> {
     for folder in &folders {
         remove_patiently(|| {
             // There may be none left, nor any group.
-            let _ = signal_all(&folder.join("cgroup.procs"), libc::SIGKILL);
+            let list = processes(&folder.join("cgroup.procs"));
+            signal_all(&list.unwrap_or_default(), libc::SIGKILL);
             fs::remove_dir(folder)
         })?;
         remove_above(folder);
@@ -209,16 +214,19 @@ fn make_all(folder: &Path, make: impl Fn() -> io::Result<()>) -> io::Result<()> 
     fs::create_dir(folder)
 }
 
-fn signal_all(processes: &Path, signal: i32) -> io::Result<()> {
-    let processes = fs::read_to_string(processes)?;
-    // 0 is one that is in no namespace of ours, and to kill the own group.
-    let ids = processes.lines().filter_map(|line| line.parse().ok());
-    for process in ids.filter(|id| *id > 0) {
+/// The processes that a file lists. 0 is one that is in no namespace of ours, and to kill the own group.
+fn processes(list: &Path) -> io::Result<Vec<i32>> {
+    let list = fs::read_to_string(list)?;
+    let ids = list.lines().filter_map(|line| line.parse().ok());
+    Ok(ids.filter(|id| *id > 0).collect())
+}
+
+fn signal_all(processes: &[i32], signal: i32) {
+    for process in processes {
         // One that has ended since then needs no signal.
         // SAFETY: kill takes no pointers.
-        unsafe { libc::kill(process, signal) };
+        unsafe { libc::kill(*process, signal) };
     }
-    Ok(())
 }
 
 /// Writes to a file of the hierarchy without trying to make it, which the kernel would forbid instead of saying that it is missing.

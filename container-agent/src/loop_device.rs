@@ -47,20 +47,32 @@ impl Device {
     }
 }
 
-/// The device of that name, or a loop device for an inherited file such as `fd:4`, which is taken.
-pub fn of(name: &str, read_only: bool) -> io::Result<Device> {
+/// The inherited file that has a name such as `fd:4`, which is taken.
+pub fn inherited(name: &str) -> io::Result<Option<OwnedFd>> {
     let Some(number) = name.strip_prefix("fd:") else {
-        return Ok(Device {
-            path: name.to_owned(),
-            _open: None,
-        });
+        return Ok(None);
     };
     let number: RawFd = number.parse().map_err(|_| io::ErrorKind::InvalidInput)?;
     if number <= libc::STDERR_FILENO {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     // SAFETY: whoever has started the agent has given it this file for this, and names it once.
-    let file = unsafe { OwnedFd::from_raw_fd(number) };
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+}
+
+/// The device of that name, or a loop device for an inherited file.
+pub fn of(name: &str, read_only: bool) -> io::Result<Device> {
+    let Some(file) = inherited(name)? else {
+        return Ok(Device {
+            path: name.to_owned(),
+            _open: None,
+        });
+    };
+    with(&file, read_only)
+}
+
+/// A loop device for a file.
+pub fn with(file: &OwnedFd, read_only: bool) -> io::Result<Device> {
     let control = File::from(open("loop-control", CONTROL)?);
     for _ in 0..TRIES {
         // SAFETY: the request takes no argument.
@@ -68,7 +80,7 @@ pub fn of(name: &str, read_only: bool) -> io::Result<Device> {
         let free = u32::try_from(free).map_err(|_| io::Error::last_os_error())?;
         let node = format!("loop{free}");
         let device = File::from(open(&node, (MAJOR, free))?);
-        match configure(&device, &file, read_only) {
+        match configure(&device, file, read_only) {
             // Somebody else has taken it.
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {}
             result => {

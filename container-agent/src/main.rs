@@ -49,11 +49,10 @@ use transport::Transport;
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, allow(dead_code))]
 pub extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_char) -> libc::c_int {
-    let shares_root = std::env::args().any(|argument| argument == sandbox::SHARED_ROOT);
-    let (transport, machine) = match Mode::of_arguments() {
-        Mode::Guest => (Transport::Vsock, Machine::Own),
-        Mode::Sandbox(socket) => (Transport::Inherited(socket), Machine::Host),
-        Mode::Test(path) => (Transport::Unix(path.into()), Machine::Borrowed),
+    let (transport, machine, sandbox) = match Mode::of_arguments() {
+        Mode::Guest => (Transport::Vsock, Machine::Own, None),
+        Mode::Sandbox(socket, kind) => (Transport::Inherited(socket), Machine::Host, Some(kind)),
+        Mode::Test(path) => (Transport::Unix(path.into()), Machine::Borrowed, None),
         Mode::CleanUp(group) => return clean_up(&group),
         Mode::Init => return init(),
         Mode::Nothing => {
@@ -66,11 +65,7 @@ pub extern "C" fn main(_count: libc::c_int, _arguments: *const *const libc::c_ch
     shutdown::power_off_on_panic(machine);
     // A container's process that is not yet its command has the agent's memory. It is not for those who may look into its own.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let entered = match machine {
-        Machine::Host => sandbox::enter(shares_root),
-        _ => Ok(()),
-    };
-    if let Err(e) = entered {
+    if let Err(e) = sandbox.map_or(Ok(()), sandbox::enter) {
         transport.refuse(&console::chain(&e));
         machine.off()
     }
@@ -108,7 +103,7 @@ fn init() -> libc::c_int {
 }
 
 fn clean_up(group: &str) -> libc::c_int {
-    let cleaned = sandbox::enter(false)
+    let cleaned = sandbox::enter(sandbox::Kind::Usual)
         .map_err(io::Error::other)
         .and_then(|()| cgroup::clean_up(Path::new(group)));
     match cleaned {
@@ -125,7 +120,7 @@ enum Mode {
     /// A guest's first process.
     Guest,
     /// In a sandbox on a host, with a socket that is inherited.
-    Sandbox(RawFd),
+    Sandbox(RawFd, sandbox::Kind),
     /// On a machine that is not its own, behind a Unix socket.
     Test(String),
     /// To remove a control group, and nothing else.
@@ -144,7 +139,13 @@ impl Mode {
             (Some(INIT), Some(_)) => Self::Init,
             (Some(sandbox::CLEAN_UP), Some(group)) => Self::CleanUp(group),
             (Some(sandbox::ARGUMENT), Some(socket)) => {
-                socket.parse().map_or(Self::Nothing, Self::Sandbox)
+                let kind = match arguments.next().as_deref() {
+                    Some(sandbox::SHARED_ROOT) => sandbox::Kind::SharedRoot,
+                    Some(sandbox::ROOTLESS) => sandbox::Kind::Rootless,
+                    _ => sandbox::Kind::Usual,
+                };
+                let socket = socket.parse();
+                socket.map_or(Self::Nothing, |socket| Self::Sandbox(socket, kind))
             }
             _ if std::process::id() == 1 => Self::Guest,
             _ => Self::Nothing,

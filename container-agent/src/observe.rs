@@ -23,13 +23,13 @@ pub fn usage(files: &mut Files, group: &Path) {
     }
 }
 
-/// Those of the processes that a file lists. One that is just gone with its process is left out.
-pub fn processes(files: &mut Files, list: &Path) {
+/// Those of some processes. One that is just gone with its process is left out.
+pub fn processes(files: &mut Files, list: &[i32]) {
     let proc = Path::new("/proc");
     for name in ["uptime", "meminfo"] {
         files.add_from(name, &proc.join(name));
     }
-    for pid in std::fs::read_to_string(list).unwrap_or_default().lines() {
+    for pid in list {
         for name in ["stat", "status", "cmdline"] {
             let name = format!("{pid}/{name}");
             files.add_from(&name, &proc.join(&name));

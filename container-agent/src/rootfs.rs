@@ -3,13 +3,15 @@
 use std::fmt::Write;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::mount::{MountFlags, MoveMountFlags, UnmountFlags, mount, move_mount, unmount};
 use rvm_agent_protocol::{Failure, FailureKind, Rootfs, Writable};
+use rvm_archive::pack::Marks;
 
 use crate::loop_device;
 
@@ -44,6 +46,7 @@ pub struct Root {
     folder: PathBuf,
     /// What was mounted, in that order, below `folder`.
     mounted: Vec<String>,
+    marks: Marks,
 }
 
 const WRITABLE: &str = "writable";
@@ -59,6 +62,7 @@ impl Root {
         let mut root = Self {
             folder: folder.to_owned(),
             mounted: Vec::new(),
+            marks: Marks::Trusted,
         };
         // From inside the folder all names are short: those of a hundred layers fit into the one page of mount options.
         let result = enter(folder).and_then(|()| root.mount_here(rootfs));
@@ -80,6 +84,11 @@ impl Root {
         self.folder.join(WRITABLE).join("upper")
     }
 
+    /// Where overlayfs has its marks there.
+    pub fn marks(&self) -> Marks {
+        self.marks
+    }
+
     /// Mounts the layers alone, for a process with mounts of its own; where.
     pub fn mount_base(&self) -> Result<PathBuf, Errno> {
         let layers: Vec<_> = self
@@ -92,7 +101,7 @@ impl Root {
             return Ok(self.folder.join(only));
         }
         rustix::process::chdir(&self.folder)?;
-        let options = format!("lowerdir={}\0", layers.join(":"));
+        let options = format!("lowerdir={}{}\0", layers.join(":"), self.mark_option());
         let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
         mount(
             "overlay",
@@ -120,12 +129,22 @@ impl Root {
         true
     }
 
+    fn mark_option(&self) -> &'static str {
+        match self.marks {
+            Marks::Trusted => "",
+            Marks::User => ",userxattr",
+        }
+    }
+
     fn mount_here(&mut self, rootfs: &Rootfs) -> Result<(), Error> {
         let mut options = String::from("lowerdir=");
         for (index, device) in rootfs.layers.iter().enumerate() {
             let name = index.to_string();
             make_folder(&name)?;
-            mount_layer(device, &name).map_err(|e| Error::Layer(device.clone(), e))?;
+            let layer = mount_layer(device, &name);
+            if let Place::Mounted = layer.map_err(|e| Error::Layer(device.clone(), e))? {
+                self.marks = Marks::User;
+            }
             let separator = if index == 0 { "" } else { ":" };
             // Writing to a string cannot fail.
             let _ = write!(options, "{separator}{name}");
@@ -138,7 +157,8 @@ impl Root {
         make_folder(&upper)?;
         make_folder(&work)?;
         make_folder(ROOTFS)?;
-        let _ = write!(options, ",upperdir={upper},workdir={work}\0");
+        let marks = self.mark_option();
+        let _ = write!(options, ",upperdir={upper},workdir={work}{marks}\0");
         let options = std::ffi::CStr::from_bytes_until_nul(options.as_bytes()).unwrap_or_default();
         mount(
             "overlay",
@@ -153,16 +173,37 @@ impl Root {
     }
 }
 
-fn mount_layer(device: &str, target: &str) -> io::Result<()> {
-    let device = loop_device::of(device, true)?;
+/// How a layer got there.
+enum Place {
+    /// The agent has mounted it.
+    Device,
+    /// Somebody else had, because the agent may not: in its user namespace overlayfs has no other marks than the user's.
+    Mounted,
+}
+
+fn mount_layer(device: &str, target: &str) -> io::Result<Place> {
+    let device = match loop_device::inherited(device)? {
+        Some(file) if is_folder(&file)? => {
+            place(&file, target)?;
+            return Ok(Place::Mounted);
+        }
+        Some(file) => loop_device::with(&file, true)?,
+        None => loop_device::of(device, true)?,
+    };
     let options = None::<&std::ffi::CStr>;
-    Ok(mount(
-        device.path(),
-        target,
-        "erofs",
-        MountFlags::RDONLY,
-        options,
-    )?)
+    mount(device.path(), target, "erofs", MountFlags::RDONLY, options)?;
+    Ok(Place::Device)
+}
+
+fn is_folder(file: &OwnedFd) -> io::Result<bool> {
+    let found = rustix::fs::fstat(file)?;
+    Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+}
+
+/// Puts a mount where it is to be seen.
+fn place(mount: &OwnedFd, target: &str) -> Result<(), Errno> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(mount, "", CWD, target, flags)
 }
 
 fn mount_writable(writable: &Writable) -> Result<(), Error> {
@@ -196,6 +237,9 @@ fn mount_writable(writable: &Writable) -> Result<(), Error> {
                 )?)
             })
             .map_err(|e| Error::Writable(device.clone(), e)),
+        Writable::Folder { mount } => loop_device::inherited(mount)
+            .and_then(|found| Ok(place(&found.ok_or(io::ErrorKind::NotFound)?, WRITABLE)?))
+            .map_err(|e| Error::Writable(mount.clone(), e)),
     }
 }
 

@@ -26,6 +26,20 @@ pub const ARGUMENT: &str = "--sandbox";
 /// The argument behind that which leaves the agent the host's files, for an OCI runtime that is one of them.
 pub const SHARED_ROOT: &str = "--shared-root";
 
+/// The argument behind that which tells that the agent is in a user namespace.
+pub const ROOTLESS: &str = "--rootless";
+
+/// What is different in a sandbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing.
+    Usual,
+    /// The host's files stay in sight.
+    SharedRoot,
+    /// It is in a user namespace, which the host's control groups are not for.
+    Rootless,
+}
+
 /// The argument that removes the control group of a sandbox whose agent is gone, before its path.
 pub const CLEAN_UP: &str = "--clean-up";
 
@@ -48,8 +62,8 @@ pub enum Error {
     Root(#[source] io::Error),
 }
 
-/// Brings the caller into a network of its own and a root of its own, or with `shares_root` to the host's root with mounts of its own.
-pub fn enter(shares_root: bool) -> Result<(), Error> {
+/// Brings the caller into a network of its own and a root of its own, or to the host's root with mounts of its own.
+pub fn enter(kind: Kind) -> Result<(), Error> {
     forget_the_caller();
     // Asked before they are out of sight.
     let groups = fs::read_to_string("/proc/self/cgroup").map_err(Error::Cgroups)?;
@@ -59,10 +73,10 @@ pub fn enter(shares_root: bool) -> Result<(), Error> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount_change("/", private).map_err(|e| Error::Namespaces(e.into()))?;
     let hierarchies = hierarchies::of_process(&groups);
-    if shares_root {
-        return fill(Path::new("/"), &hierarchies);
+    if kind == Kind::SharedRoot {
+        return fill(Path::new("/"), &hierarchies, kind);
     }
-    fill(Path::new(PLACE), &hierarchies)?;
+    fill(Path::new(PLACE), &hierarchies, kind)?;
     bind_devices()?;
     let change = || -> Result<(), Errno> {
         rustix::process::chdir(PLACE)?;
@@ -82,7 +96,7 @@ fn forget_the_caller() {
     }
 }
 
-fn fill(place: &Path, hierarchies: &[String]) -> Result<(), Error> {
+fn fill(place: &Path, hierarchies: &[String], kind: Kind) -> Result<(), Error> {
     let safe = MountFlags::NOSUID | MountFlags::NOEXEC;
     let failed = |what| move |e: Errno| Error::Mount(what, e.into());
     let options = Some(c"mode=755,size=16m");
@@ -95,6 +109,9 @@ fn fill(place: &Path, hierarchies: &[String]) -> Result<(), Error> {
     mount_on("proc", "proc", safe | MountFlags::NODEV)?;
     mount_on("sysfs", "sys", safe | MountFlags::NODEV)?;
     let groups = place.join("sys/fs/cgroup");
+    if kind == Kind::Rootless {
+        return Ok(());
+    }
     if hierarchies.is_empty() {
         mount_on("cgroup2", "sys/fs/cgroup", safe | MountFlags::NODEV)?;
     } else {

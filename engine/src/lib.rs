@@ -26,6 +26,7 @@ pub mod options;
 pub mod processes;
 pub mod prune;
 pub mod root;
+pub mod rootless;
 pub mod sandbox;
 pub mod seccomp;
 pub mod session;

@@ -7,6 +7,7 @@ use crate::microvm::agent_program;
 use crate::network::Network;
 use crate::options::isolation::Isolation;
 use crate::root::Root;
+use crate::rootless;
 use crate::sandbox;
 use crate::state::Database;
 
@@ -20,7 +21,8 @@ pub fn resources(root: &Root, database: &Database, id: &ContainerId) {
 
 /// Ends what is left of a container's sandbox whose monitor has died.
 pub fn sandbox(root: &Root, container: &Container) {
-    if container.settings.isolation != Isolation::Container {
+    // In a user namespace everything has ended with the monitor.
+    if container.settings.isolation != Isolation::Container || rootless::applies() {
         return;
     }
     let disk = root.container(&container.id).disk();

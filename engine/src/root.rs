@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use crate::id::ContainerId;
+use crate::rootless;
 
 /// The root folder of `rvm` for the super-user.
 pub const SYSTEM_ROOT: &str = "/var/lib/rvm";
@@ -147,6 +148,20 @@ impl ContainerFolder {
         self.0.join("disk.ext4")
     }
 
+    /// The folder of its writable layer, where that is on no disk.
+    pub fn writable(&self) -> PathBuf {
+        self.0.join("writable")
+    }
+
+    /// Opens that folder, and makes it where it is missing.
+    pub fn open_writable(&self) -> io::Result<fs::File> {
+        let path = self.writable();
+        match DirBuilder::new().mode(0o755).create(&path) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+            _ => fs::File::open(&path),
+        }
+    }
+
     /// The folder of its checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.0.join("checkpoints")
@@ -196,6 +211,10 @@ impl ContainerFolder {
     pub fn remove(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.0) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            // Of the users of a user namespace.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && rootless::applies() => {
+                rootless::remove(&self.0)
+            }
             result => result,
         }
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 
-use crate::erofs::{Directory, Kind, Meta, Node, Reader, StoredDirectory, StoredEntry, Tree};
+use crate::erofs::{Directory, Kind, Meta, Node, Reader, StoredEntry, StoredInode, Tree};
 
 /// A directory as the layers have it together.
 struct Merged {
@@ -19,7 +19,7 @@ struct Merged {
     /// overlayfs shows something else.
     is_wrong: bool,
     /// The layers whose content shows, uppermost first.
-    content: Vec<(usize, StoredDirectory)>,
+    content: Vec<(usize, StoredInode)>,
 }
 
 /// What a layer has in one directory.
@@ -37,14 +37,14 @@ pub(crate) enum Correction {
 
 /// Looks at `layers`, uppermost first.
 pub(crate) fn correction(layers: &[&File]) -> io::Result<Correction> {
-    let readers: Vec<Reader<'_>> = layers
+    let readers: Vec<Reader<&File>> = layers
         .iter()
-        .map(|file| Reader::open(file))
+        .map(|file| Reader::open(*file))
         .collect::<io::Result<_>>()?;
     let roots = readers
         .iter()
         .enumerate()
-        .map(|(layer, reader)| Ok((layer, reader.root()?)))
+        .map(|(layer, reader)| Ok((layer, reader.inode(reader.root())?)))
         .collect::<io::Result<Vec<_>>>()?;
     let mut all = Vec::from_iter(merge(0, b"", roots));
     let mut next = 0;
@@ -66,8 +66,8 @@ pub(crate) fn correction(layers: &[&File]) -> io::Result<Correction> {
 /// link of a layer below.
 fn children(
     parent: usize,
-    readers: &[Reader<'_>],
-    content: &[(usize, StoredDirectory)],
+    readers: &[Reader<&File>],
+    content: &[(usize, StoredInode)],
     all: &mut Vec<Merged>,
 ) -> io::Result<Option<usize>> {
     let mut listings: Vec<(usize, Listing)> = Vec::new();
@@ -88,11 +88,11 @@ fn children(
         .collect();
     let mut behind_links: Option<usize> = None;
     for name in names {
-        let mut found: Vec<(usize, StoredDirectory)> = Vec::new();
+        let mut found: Vec<(usize, StoredInode)> = Vec::new();
         for (layer, entries) in &listings {
             match entries.get(name) {
                 Some(entry) if entry.is_directory() => {
-                    found.push((*layer, readers[*layer].directory(*entry)?));
+                    found.push((*layer, readers[*layer].inode(entry.number())?));
                 }
                 // A file or a whiteout hides what is below.
                 Some(entry) => {
@@ -112,7 +112,7 @@ fn children(
 }
 
 /// Joins what the layers have under one name, uppermost first.
-fn merge(parent: usize, name: &[u8], mut found: Vec<(usize, StoredDirectory)>) -> Option<Merged> {
+fn merge(parent: usize, name: &[u8], mut found: Vec<(usize, StoredInode)>) -> Option<Merged> {
     let (_, uppermost) = found.first()?;
     // An opaque directory hides content, not the attributes of a directory that it does not list.
     let listed = found

@@ -36,11 +36,20 @@ pub enum PackError {
 /// Whether a path in an archive is meant.
 pub type Choice<'a> = &'a dyn Fn(&[u8]) -> bool;
 
+/// Where overlayfs has its marks in an upper directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// In `trusted.overlay.*`.
+    Trusted,
+    /// In `user.overlay.*`, which it has to be told in a user namespace (`userxattr`).
+    User,
+}
+
 /// What is packed, and how.
 #[derive(Default)]
 pub struct Options<'a> {
-    /// The tree is the upper directory of an overlay: its whiteouts become those of a layer.
-    pub overlay: bool,
+    /// The tree is the upper directory of an overlay with such marks: its whiteouts become those of a layer.
+    pub overlay: Option<Marks>,
     /// Paths in the archive that are left out, with what is below them.
     pub leave_out: Option<Choice<'a>>,
 }
@@ -116,13 +125,14 @@ impl<'a, W: Write> Packer<'a, W> {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let inside = openat(folder, name, flags, Mode::empty()).map_err(read)?;
                 entry.kind = EntryKind::Directory;
-                entry.xattrs = xattrs(&inside);
+                entry.xattrs = self.xattrs(&inside);
                 entry.path.push(b'/');
                 self.to.append(&entry).map_err(PackError::Write)?;
                 if *self.device.get_or_insert(found.st_dev) != found.st_dev {
                     return Ok(());
                 }
-                if self.options.overlay && is_opaque(&inside) {
+                let marks = self.options.overlay;
+                if marks.is_some_and(|marks| is_opaque(&inside, marks)) {
                     self.mark([&entry.path, OPAQUE].concat())?;
                 }
                 return self.contents(inside, &entry.path, depth + 1);
@@ -133,7 +143,7 @@ impl<'a, W: Write> Packer<'a, W> {
                 entry.kind = EntryKind::Symlink;
                 entry.link = target.into_bytes();
             }
-            FileType::CharacterDevice if self.options.overlay && found.st_rdev == 0 => {
+            FileType::CharacterDevice if self.options.overlay.is_some() && found.st_rdev == 0 => {
                 let at = path
                     .iter()
                     .rposition(|byte| *byte == b'/')
@@ -169,7 +179,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let file = openat(folder, name, flags, Mode::empty())
             .map_err(|e| PackError::Read(entry.path.clone(), e.into()))?;
         entry.size = u64::try_from(found.st_size).unwrap_or(0);
-        entry.xattrs = xattrs(&file);
+        entry.xattrs = self.xattrs(&file);
         self.to
             .append_file(&entry, &mut File::from(file))
             .map_err(PackError::Write)
@@ -198,6 +208,33 @@ impl<'a, W: Write> Packer<'a, W> {
     }
 }
 
+impl<W> Packer<'_, W> {
+    /// The extended attributes that belong to a file wherever it is. A file system without any has none.
+    fn xattrs(&self, file: &OwnedFd) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut list = vec![0; 4096];
+        let Ok(length) = rustix::fs::flistxattr(file, &mut list) else {
+            return Vec::new();
+        };
+        list.truncate(length);
+        let is_mark = |name: &[u8]| {
+            self.options.overlay == Some(Marks::User) && name.starts_with(b"user.overlay.")
+        };
+        let mut found = Vec::new();
+        for name in list.split(|byte| *byte == 0) {
+            let belongs = name == b"security.capability" || name.starts_with(b"user.");
+            if !belongs || is_mark(name) {
+                continue;
+            }
+            let mut value = vec![0; 64 << 10];
+            if let Ok(length) = rustix::fs::fgetxattr(file, name, &mut value) {
+                value.truncate(length);
+                found.push((name.to_vec(), value));
+            }
+        }
+        found
+    }
+}
+
 /// The names in a folder, sorted.
 pub fn names(folder: &OwnedFd) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
@@ -212,9 +249,13 @@ pub fn names(folder: &OwnedFd) -> Result<Vec<CString>, Errno> {
 }
 
 /// Whether a folder of an overlay's upper directory hides the one below it.
-pub fn is_opaque(folder: &OwnedFd) -> bool {
+pub fn is_opaque(folder: &OwnedFd, marks: Marks) -> bool {
+    let name = match marks {
+        Marks::Trusted => "trusted.overlay.opaque",
+        Marks::User => "user.overlay.opaque",
+    };
     let mut value = [0; 1];
-    matches!(rustix::fs::fgetxattr(folder, "trusted.overlay.opaque", &mut value), Ok(1) if value == *b"y")
+    matches!(rustix::fs::fgetxattr(folder, name, &mut value), Ok(1) if value == *b"y")
 }
 
 fn entry(found: &Stat, path: Vec<u8>) -> Entry {
@@ -231,25 +272,4 @@ fn entry(found: &Stat, path: Vec<u8>) -> Entry {
         ),
         ..Entry::default()
     }
-}
-
-/// The extended attributes that belong to a file wherever it is. A file system without any has none.
-fn xattrs(file: &OwnedFd) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let mut list = vec![0; 4096];
-    let Ok(length) = rustix::fs::flistxattr(file, &mut list) else {
-        return Vec::new();
-    };
-    list.truncate(length);
-    let mut found = Vec::new();
-    for name in list.split(|byte| *byte == 0) {
-        if name != b"security.capability" && !name.starts_with(b"user.") {
-            continue;
-        }
-        let mut value = vec![0; 64 << 10];
-        if let Ok(length) = rustix::fs::fgetxattr(file, name, &mut value) {
-            value.truncate(length);
-            found.push((name.to_vec(), value));
-        }
-    }
-    found
 }

@@ -419,6 +419,11 @@ pub enum Writable {
         /// The device.
         device: String,
     },
+    /// A folder of the host's, in an inherited mount such as `fd:5`.
+    Folder {
+        /// The mount.
+        mount: String,
+    },
 }
 
 /// A small file of a container's own, such as its `/etc/hosts`.

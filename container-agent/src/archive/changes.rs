@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
-use rvm_archive::pack::{Choice, is_opaque, names};
+use rvm_archive::pack::{Choice, Marks, is_opaque, names};
 
 use super::Error;
 
@@ -14,17 +14,22 @@ const MAX_DEPTH: usize = 256;
 
 /// Writes each change as its kind (A, C or D), the path and a zero byte, in no particular order.
 pub fn write(
-    upper: OwnedFd,
+    (upper, marks): (OwnedFd, Marks),
     base: OwnedFd,
     left_out: Choice<'_>,
     output: impl Write,
 ) -> Result<(), Error> {
-    let mut changes = Changes { left_out, output };
+    let mut changes = Changes {
+        marks,
+        left_out,
+        output,
+    };
     changes.folder(&upper, Some(&base), b"", 0)?;
     changes.output.flush().map_err(Error::Output)
 }
 
 struct Changes<'a, W> {
+    marks: Marks,
     left_out: Choice<'a>,
     output: W,
 }
@@ -92,7 +97,7 @@ impl<W: Write> Changes<'_, W> {
         depth: usize,
     ) -> Result<bool, Error> {
         let inner = [path.as_slice(), b"/"].concat();
-        let hidden = is_opaque(inside);
+        let hidden = is_opaque(inside, self.marks);
         let seen = self.folder(
             inside,
             below.as_ref().filter(|_| !hidden),

@@ -78,9 +78,15 @@ impl Legacy {
         &self.entries
     }
 
-    /// The file that lists its processes.
-    pub fn processes(&self) -> PathBuf {
-        self.find("cgroup.procs").unwrap_or_default()
+    /// Its processes: where there are no hierarchies, all but the agent, whose process namespace is the container's alone.
+    pub fn processes(&self) -> io::Result<Vec<i32>> {
+        if let Some(list) = self.find("cgroup.procs") {
+            return super::processes(&list);
+        }
+        let entries = fs::read_dir("/proc")?.flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let agent = std::process::id() as i32;
+        Ok(ids.filter(|id| *id != agent).collect())
     }
 
     /// Sets limits that are given as files of version 2.

@@ -108,9 +108,11 @@ fn enclose(spec: &Spec, root: &Path, namespaces: i32) -> Result<(), Failure> {
         .map_err(|e| failure("the control groups could not be told", &e))?;
     rustix::process::chdir(root).map_err(step("the root could not be entered"))?;
     rustix::process::pivot_root(".", ".").map_err(step("the root could not be changed"))?;
-    unmount(".", UnmountFlags::DETACH).map_err(step("the old root could not be left"))?;
     rustix::process::chdir("/").map_err(step("the new root could not be entered"))?;
     mounts::mount_all(&spec.mounts, sources, &hierarchies)?;
+    // It lies over the new one, whose paths do not lead there. In a user namespace proc and sysfs are only mounted while there is another
+    // one that hides nothing.
+    unmount(".", UnmountFlags::DETACH).map_err(step("the old root could not be left"))?;
     devices::make(&spec.linux.devices)?;
     for (name, value) in &spec.linux.sysctl {
         crate::guest::set_parameter(name, value)

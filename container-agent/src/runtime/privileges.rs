@@ -129,10 +129,19 @@ fn set_user(process: &Process) -> Result<(), Errno> {
         .map(|gid| Gid::from_raw(*gid))
         .collect::<Vec<_>>();
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    set_thread_groups(&groups)?;
+    match set_thread_groups(&groups) {
+        // A user namespace of a single user has no groups that could be given up.
+        Err(Errno::PERM) if groups_are_fixed() => {}
+        result => result?,
+    }
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     set_keep_capabilities(false)
+}
+
+/// Whether the kernel lets nobody in this user namespace set their groups.
+fn groups_are_fixed() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 fn set_limit(limit: &Rlimit) -> io::Result<()> {

@@ -9,6 +9,7 @@ use super::changes::left_out;
 use super::{ArchiveError, Engine};
 use crate::container::{Container, Settings, State};
 use crate::image::{ImageError, Images};
+use crate::rootless;
 
 /// An image that is asked for.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +69,9 @@ impl Engine {
             container,
             ArchiveAction::Layer {
                 leave_out: left_out(settings),
-                freeze: request.freeze && container.state == State::Running,
+                freeze: request.freeze
+                    && container.state == State::Running
+                    && !rootless::applies_to(settings),
             },
         )?;
         let made = images.store().commit(&base, &mut layer, &options)?;

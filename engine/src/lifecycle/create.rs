@@ -11,7 +11,7 @@ use crate::disk;
 use crate::id::ContainerId;
 use crate::image::{Image, ImageError, Images};
 use crate::log::LogOptions;
-use crate::microvm::{self, ArtifactError, Artifacts, HostError, agent_program};
+use crate::microvm::{self, ArtifactError, Artifacts, HostError, agent_program, rootless_program};
 use crate::name::Name;
 use crate::options::cpus::Cpus;
 use crate::options::env::Setting;
@@ -25,7 +25,7 @@ use crate::options::oci_runtime::{self, UnknownRuntime};
 use crate::options::port::Publish;
 use crate::options::restart::RestartPolicy;
 use crate::options::signal::{InvalidSignal, Signal};
-use crate::sandbox::SandboxError;
+use crate::rootless::{self, RootlessError};
 use crate::spec;
 use crate::spec::process::{self, NoCommand};
 use crate::spec::{SpecError, first_process, runtime_spec};
@@ -156,7 +156,7 @@ pub enum CreateError {
     Isolation(#[from] InvalidIsolation),
     /// The host can't have a sandbox.
     #[error(transparent)]
-    Sandbox(#[from] SandboxError),
+    Rootless(#[from] RootlessError),
     /// A kernel for a container that has none of its own.
     #[error(
         "conflicting options: with --isolation container the kernel is the host's, and --kernel has no meaning"
@@ -307,6 +307,9 @@ fn check(request: &Request, isolation: Isolation) -> Result<(), CreateError> {
         }
         Isolation::Container => {
             agent_program()?;
+            if rootless::applies() {
+                rootless_program()?;
+            }
         }
     }
     Ok(())
@@ -330,14 +333,14 @@ fn check_size(memory: Memory) -> Result<(), CreateError> {
 
 /// What can't be had where the kernel is the host's.
 fn check_shared(request: &Request) -> Result<(), CreateError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(SandboxError::NotRoot.into());
-    }
     if request.kernel.is_some() {
         return Err(CreateError::KernelOfHost);
     }
     if request.memory.is_some_and(|memory| memory < SMALLEST_LIMIT) {
         return Err(CreateError::TooSmallLimit);
+    }
+    if rootless::applies() {
+        rootless::check(request)?;
     }
     let foreign = |name: &&String| !isolation::is_own_parameter(name);
     match request.guest.sysctls.keys().find(foreign) {
@@ -354,7 +357,10 @@ fn runtime(request: &Request, isolation: Isolation) -> Result<Option<PathBuf>, C
             Some(name) => Err(CreateError::RuntimeOfGuest(name.to_owned())),
         };
     }
-    Ok(oci_runtime::find(request.runtime.as_deref())?)
+    match oci_runtime::find(request.runtime.as_deref())? {
+        Some(_) if rootless::applies() => Err(RootlessError::Runtime.into()),
+        found => Ok(found),
+    }
 }
 
 /// Without a guest that is made to measure, what was asked for are limits.

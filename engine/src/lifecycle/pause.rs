@@ -4,6 +4,7 @@ use super::Engine;
 use crate::container::{Container, State};
 use crate::monitor::protocol::Request;
 use crate::monitor_client::{self, ClientError};
+use crate::rootless;
 
 /// Why a container was not paused, or does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,11 @@ pub enum PauseError {
     /// It does not stand still.
     #[error("container {0} is not paused")]
     NotPaused(String),
+    /// It has no control group.
+    #[error(
+        "container {0} can't be paused: without root a container on the host has no control group"
+    )]
+    Rootless(String),
     /// Its monitor.
     #[error(transparent)]
     Monitor(ClientError),
@@ -28,6 +34,9 @@ impl Engine {
         match container.state {
             State::Restarting => Err(PauseError::Restarting(container.id.to_string())),
             state if !state.has_process() => Err(PauseError::NotRunning(container.id.to_string())),
+            _ if rootless::applies_to(&container.settings) => {
+                Err(PauseError::Rootless(container.id.to_string()))
+            }
             _ => self.ask(container, &Request::Pause),
         }
     }

@@ -96,6 +96,11 @@ pub fn agent_program() -> Result<PathBuf, ArtifactError> {
     find("rvm-agent")
 }
 
+/// The program `rvm-rootless`, which starts the agent in a user namespace.
+pub fn rootless_program() -> Result<PathBuf, ArtifactError> {
+    find("rvm-rootless")
+}
+
 /// The program `rvm-workload`, which benchmarks run inside containers.
 pub fn workload_program() -> Result<PathBuf, ArtifactError> {
     find("rvm-workload")

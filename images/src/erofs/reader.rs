@@ -1,5 +1,6 @@
-//! Reads directories back from the images that the writer makes.
+//! Reads back the images that the writer makes.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,29 +14,37 @@ use super::xattr::{self, Xattrs};
 const DIRECTORY: u8 = 2;
 const CHARACTER_DEVICE: u8 = 3;
 const SYMLINK: u8 = 7;
+/// `S_IFDIR >> 12`, as a file's type stands in an inode's mode.
+const DIRECTORY_TYPE: u8 = 0o4;
 /// Bytes of one inode's directory entries before the image counts as damaged.
 const MAX_DIRECTORY: u64 = 1 << 30;
 
-/// An image whose directories are read.
+/// An image that is read; of hostile ones all that is promised is an error.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    file: &'a File,
+pub struct Reader<F> {
+    file: F,
     metadata: u64,
     root: u64,
     build_time: (i64, u32),
 }
 
-/// A directory, without what is in it.
+/// An inode.
 #[derive(Debug, Clone)]
-pub struct StoredDirectory {
+pub struct StoredInode {
     /// Its attributes, without overlayfs's mark.
     pub meta: Meta,
     /// The mark is there: nothing of the layers below shows through.
     pub opaque: bool,
-    /// The layer has something in it, but does not list it: its attributes are those of the layers below.
+    /// What it is: the upper four bits of its mode, as `S_IFMT` has them.
+    pub file_type: u8,
+    /// How many names it has.
+    pub links: u32,
+    /// Bytes of its content.
+    pub size: u64,
+    /// The block in which its content begins, or the number of the device.
+    pub data: u32,
+    /// A directory that the layer has something in, but does not list: its attributes are those of the layers below.
     pub implicit: bool,
-    size: u64,
-    block: u32,
     /// Where its last block stands, when that is not a block of its own.
     inline: Option<u64>,
 }
@@ -48,6 +57,20 @@ pub struct StoredEntry {
 }
 
 impl StoredEntry {
+    /// What it is, as in [`StoredInode::file_type`].
+    pub fn file_type(&self) -> u8 {
+        // `FT_*` number the types in another order than `S_IFMT`.
+        [0, 0o10, 0o4, 0o2, 0o6, 0o1, 0o14, 0o12]
+            .get(usize::from(self.file_type))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// The number of its inode, which [`Reader::inode`] takes.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.file_type == DIRECTORY
@@ -59,10 +82,22 @@ impl StoredEntry {
     }
 }
 
-impl<'a> Reader<'a> {
+impl StoredInode {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.file_type == DIRECTORY_TYPE
+    }
+
+    /// Where in the image a byte of its content stands that is in a block of its own.
+    fn position(&self, offset: u64) -> Option<u64> {
+        (u64::from(self.data) * BLOCK_SIZE as u64).checked_add(offset)
+    }
+}
+
+impl<F: Borrow<File>> Reader<F> {
     /// Reads the superblock.
-    pub fn open(file: &'a File) -> io::Result<Self> {
-        let block = read(file, SUPER_OFFSET as u64, 128)?;
+    pub fn open(file: F) -> io::Result<Self> {
+        let block = read(file.borrow(), SUPER_OFFSET as u64, 128)?;
         if block.get(..4) != Some(&super::format::MAGIC.to_le_bytes()) {
             return Err(damaged());
         }
@@ -74,72 +109,76 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The root directory.
-    pub fn root(&self) -> io::Result<StoredDirectory> {
-        self.inode(self.root)
-    }
-
-    /// The directory that an entry names.
-    pub fn directory(&self, entry: StoredEntry) -> io::Result<StoredDirectory> {
-        self.inode(entry.number)
+    /// The number of the root directory's inode.
+    pub fn root(&self) -> u64 {
+        self.root
     }
 
     /// What is in a directory, sorted by name.
-    pub fn entries(
-        &self,
-        directory: &StoredDirectory,
-    ) -> io::Result<Vec<(Box<[u8]>, StoredEntry)>> {
-        if directory.size > MAX_DIRECTORY {
+    pub fn entries(&self, directory: &StoredInode) -> io::Result<Vec<(Box<[u8]>, StoredEntry)>> {
+        if !directory.is_directory() || directory.size > MAX_DIRECTORY {
             return Err(damaged());
         }
-        let size = directory.size as usize;
-        let start = u64::from(directory.block) * BLOCK_SIZE as u64;
         let mut entries = Vec::new();
-        for offset in (0..size).step_by(BLOCK_SIZE) {
-            let length = (size - offset).min(BLOCK_SIZE);
-            let at = match directory.inline {
-                Some(inline) if size - offset <= BLOCK_SIZE => inline,
-                _ => start + offset as u64,
-            };
-            decode(&read(self.file, at, length)?, &mut entries)?;
+        for offset in (0..directory.size).step_by(BLOCK_SIZE) {
+            decode(&self.content(directory, offset, BLOCK_SIZE)?, &mut entries)?;
         }
         Ok(entries)
     }
 
-    /// Whether an entry only hides what the layers below have under its name.
-    pub fn is_whiteout(&self, entry: StoredEntry) -> io::Result<bool> {
-        if entry.file_type != CHARACTER_DEVICE {
-            return Ok(false);
-        }
-        let inode = read(self.file, self.metadata + entry.number * SLOT, 32)?;
-        Ok(u32_at(&inode, 16)? == 0)
+    /// What an inode holds from `offset` on, at most `length` bytes of it; of a symbolic link that is what it leads to. What spans
+    /// its last two blocks may come in two parts.
+    pub fn content(&self, inode: &StoredInode, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let Some(left) = inode.size.checked_sub(offset) else {
+            return Ok(Vec::new());
+        };
+        let tail = inode.size - inode.size % BLOCK_SIZE as u64;
+        let (at, left) = match inode.inline {
+            Some(inline) if offset >= tail => (inline.checked_add(offset - tail), left),
+            Some(_) => (inode.position(offset), tail - offset),
+            None => (inode.position(offset), left),
+        };
+        let length = usize::try_from(left).map_or(length, |left| left.min(length));
+        read(self.file.borrow(), at.ok_or_else(damaged)?, length)
     }
 
-    fn inode(&self, number: u64) -> io::Result<StoredDirectory> {
-        let at = self.metadata + number * SLOT;
-        let inode = read(self.file, at, 64)?;
+    /// Whether an entry only hides what the layers below have under its name.
+    pub fn is_whiteout(&self, entry: StoredEntry) -> io::Result<bool> {
+        Ok(entry.file_type == CHARACTER_DEVICE && self.inode(entry.number)?.data == 0)
+    }
+
+    /// The inode of that number.
+    pub fn inode(&self, number: u64) -> io::Result<StoredInode> {
+        let at = number
+            .checked_mul(SLOT)
+            .and_then(|at| at.checked_add(self.metadata));
+        let at = at.ok_or_else(damaged)?;
+        let inode = read(self.file.borrow(), at, 32)?;
         let format = u16_at(&inode, 0)?;
         let is_extended = format & 1 != 0;
+        let inode = match is_extended {
+            true => read(self.file.borrow(), at, 64)?,
+            false => inode,
+        };
         let mode = u16_at(&inode, 4)?;
-        if mode >> 12 != 0o4 {
-            return Err(damaged());
-        }
-        let (length, size, uid, gid, mtime) = if is_extended {
+        let (length, size, uid, gid, mtime, links) = if is_extended {
             let mtime = (u64_at(&inode, 32)? as i64, u32_at(&inode, 40)?);
             let (uid, gid) = (u32_at(&inode, 24)?, u32_at(&inode, 28)?);
-            (64, u64_at(&inode, 8)?, uid, gid, mtime)
+            (64, u64_at(&inode, 8)?, uid, gid, mtime, u32_at(&inode, 44)?)
         } else {
             let (uid, gid) = (u16_at(&inode, 24)?.into(), u16_at(&inode, 26)?.into());
-            (32, u32_at(&inode, 8)?.into(), uid, gid, self.build_time)
+            let (size, links) = (u32_at(&inode, 8)?.into(), u16_at(&inode, 6)?.into());
+            (32, size, uid, gid, self.build_time, links)
         };
         let xattr_size = match u16_at(&inode, 2)? {
             0 => 0,
             count => xattr::HEADER + 4 * (usize::from(count) - 1),
         };
-        let bytes = read(self.file, at + length, xattr_size)?;
+        let behind = at.checked_add(length).ok_or_else(damaged)?;
+        let bytes = read(self.file.borrow(), behind, xattr_size)?;
         let (xattrs, opaque) = Xattrs::decode(&bytes).ok_or_else(damaged)?;
         let is_inline = format >> 1 & 7 == super::format::Layout::Inline as u16;
-        Ok(StoredDirectory {
+        Ok(StoredInode {
             meta: Meta {
                 mode: mode & 0o7777,
                 uid,
@@ -148,10 +187,12 @@ impl<'a> Reader<'a> {
                 xattrs,
             },
             opaque,
-            implicit: u32_at(&inode, 20)? == IMPLIED,
+            file_type: (mode >> 12) as u8,
+            links,
             size,
-            block: u32_at(&inode, 16)?,
-            inline: is_inline.then_some(at + length + xattr_size as u64),
+            data: u32_at(&inode, 16)?,
+            implicit: u32_at(&inode, 20)? == IMPLIED,
+            inline: is_inline.then_some(behind + xattr_size as u64),
         })
     }
 }

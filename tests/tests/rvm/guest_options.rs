@@ -28,7 +28,7 @@ fn options_of_the_guest_take_effect_together() {
         "--pids-limit=50",
         "--group-add=audio",
         "--group-add=4242",
-        "--sysctl=net.core.somaxconn=77",
+        "--sysctl=net/core/somaxconn=77",
         "--domainname=dom.example",
         "--mac-address=02:42:ac:11:00:99",
         "--platform=linux/amd64",

@@ -31,6 +31,7 @@ mod network;
 mod pause;
 mod registries;
 mod restarts;
+mod rootless;
 mod run;
 mod same_tree;
 mod signals;

@@ -50,9 +50,14 @@ impl Host {
         Self::make(true).load(&["busybox"])
     }
 
-    /// As [`Self::private`], with nothing in the root folder, which is a file system of `size`.
+    /// As [`Self::private`], with nothing in the root folder.
+    pub fn empty_private() -> Self {
+        Self::make(true)
+    }
+
+    /// As [`Self::empty_private`], with a root folder that is a file system of `size`.
     pub fn with_disk(size: &str) -> Self {
-        let host = Self::make(true);
+        let host = Self::empty_private();
         let options = format!("size={size}");
         let root = host.root();
         let root = root.to_str().expect("UTF-8");

@@ -1,0 +1,191 @@
+//! `--isolation container` for whoever is not root.
+
+use std::path::{Path, PathBuf};
+
+use crate::needs_container;
+use crate::support::{Host, Process, archive, rvm};
+
+/// A user that every Debian has, and who has nothing.
+const USER: &str = "65534";
+
+/// What an administrator gives a user: further ids, and /dev/fuse, which not every machine has for all.
+const GIVE: &str = r#"
+    mkdir -p /run/give && mount -t tmpfs tmpfs /run/give && cd /run/give && mkdir programs images home &&
+    mount --bind "$1" programs && mount --bind "$2" images && mount --bind "$3" home && chown "$4:$4" home &&
+    mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse &&
+    echo "$5" >ids && mount --bind ids /etc/subuid && mount --bind ids /etc/subgid
+"#;
+
+/// Somebody on a host of the test's own, whose mounts nobody else sees.
+struct Somebody {
+    host: Host,
+}
+
+impl Somebody {
+    /// With these lines as /etc/subuid and /etc/subgid.
+    fn new(ids: &str) -> Self {
+        let host = Host::empty_private();
+        let home = host.folder().join("home");
+        std::fs::create_dir(&home).expect("folder");
+        let program = rvm();
+        let build = program.parent().and_then(Path::parent).expect("a folder");
+        let images = archive("busybox");
+        let images = images.parent().expect("a folder");
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        let (build, images, home) = (text(build), text(images), text(&home));
+        host.judge(
+            "sh",
+            &["-c", GIVE, "give", &build, &images, &home, USER, ids],
+        );
+        let somebody = Self { host };
+        for image in ["busybox", "nginx"] {
+            let archive = PathBuf::from("/run/give/images").join(format!("{image}.oci.tar"));
+            somebody
+                .rvm(&["load", "-q", "-i", archive.to_str().expect("UTF-8")])
+                .wait()
+                .success();
+        }
+        somebody
+    }
+
+    fn rvm(&self, args: &[&str]) -> Process {
+        let mut command = self.host.command("setpriv");
+        command
+            .args(["--reuid", USER, "--regid", USER, "--clear-groups"])
+            .arg("/run/give/programs/bin/rvm")
+            .args(args)
+            .env("RVM_ROOT", "/run/give/home/root")
+            .env("TMPDIR", "/run/give/home")
+            .env("RVM_ISOLATION", "container")
+            .env_remove("RVM_RUNTIME")
+            .current_dir("/");
+        Process::start(command)
+    }
+
+    fn sh(&self, id: &str, script: &str) -> String {
+        self.rvm(&["exec", id, "sh", "-c", script]).wait().success()
+    }
+}
+
+impl Drop for Somebody {
+    fn drop(&mut self) {
+        let ids = self.rvm(&["ps", "-aq"]).wait().text();
+        for id in ids.lines() {
+            self.rvm(&["rm", "-f", id]).wait();
+        }
+    }
+}
+
+#[test]
+fn a_container_without_root_is_a_container() {
+    needs_container!();
+    let somebody = Somebody::new("nobody:100000:65536");
+    let run = ["run", "-d", "--name", "mine", "--network", "none"];
+    let mut command = run.to_vec();
+    command.extend(["nginx", "sh", "-c", "echo begin; exec tail -f /dev/null"]);
+    let id = somebody.rvm(&command).wait().success();
+    assert_eq!(somebody.rvm(&["logs", "mine"]).wait().success(), "begin\n");
+
+    // It is root inside, has other users, and is nobody's root outside.
+    assert_eq!(
+        somebody.sh("mine", "id -u; hostname"),
+        format!("0\n{}\n", &id[..12])
+    );
+    let map = somebody.sh("mine", "cat /proc/self/uid_map");
+    let map: Vec<_> = map.split_whitespace().collect();
+    assert_eq!(map, ["0", USER, "1", "1", "100000", "65535"], "{map:?}");
+    let other = ["exec", "--user", "www-data", "mine", "id", "-un"];
+    assert_eq!(somebody.rvm(&other).wait().success(), "www-data\n");
+    somebody.sh(
+        "mine",
+        "install -o www-data -m 600 /etc/passwd /root/theirs",
+    );
+    assert_eq!(somebody.sh("mine", "stat -c %U /root/theirs"), "www-data\n");
+    // A program of the image, and one that asks for what only a host's root may.
+    assert!(somebody.sh("mine", "nginx -v 2>&1").contains("nginx/"));
+    let mount = somebody.sh("mine", "mount -t tmpfs tmpfs /mnt 2>&1 || echo refused");
+    assert!(mount.contains("refused"), "{mount}");
+    assert_eq!(somebody.sh("mine", "ls /sys/fs/cgroup"), "");
+
+    // What it has changed, and what of it is in an image.
+    let diff = somebody.rvm(&["diff", "mine"]).wait().success();
+    assert!(diff.contains("A /root/theirs"), "{diff}");
+    somebody.sh(
+        "mine",
+        "rm -r /etc/nginx && mkdir /etc/nginx && touch /etc/nginx/only",
+    );
+    somebody
+        .rvm(&["commit", "mine", "committed"])
+        .wait()
+        .success();
+    let list = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "committed",
+        "ls",
+        "/etc/nginx",
+    ];
+    assert_eq!(somebody.rvm(&list).wait().success(), "only\n");
+
+    // It ends and begins again with what it has written.
+    somebody.rvm(&["stop", "-t", "0", "mine"]).wait().success();
+    somebody
+        .rvm(&["cp", "mine:/root/theirs", "/run/give/home/copied"])
+        .wait()
+        .success();
+    somebody.rvm(&["start", "mine"]).wait().success();
+    assert_eq!(somebody.sh("mine", "stat -c %U /root/theirs"), "www-data\n");
+    let top = somebody.rvm(&["top", "mine"]).wait().success();
+    assert!(top.contains("tail -f /dev/null"), "{top}");
+    somebody.rvm(&["kill", "mine"]).wait().success();
+    assert_eq!(somebody.rvm(&["wait", "mine"]).wait().success(), "137\n");
+
+    // Nothing of it is left, of whichever user it was.
+    somebody.rvm(&["rm", "mine"]).wait().success();
+    let containers = somebody
+        .host
+        .judge("ls", &["/run/give/home/root/containers"]);
+    assert_eq!(containers, "");
+    let processes = somebody.host.judge("ps", &["-eo", "args"]);
+    assert!(!processes.contains("rvm-rootless"), "{processes}");
+}
+
+#[test]
+fn what_needs_root_is_refused_without_it() {
+    needs_container!();
+    // Without further ids there is one user.
+    let somebody = Somebody::new("");
+    let run = ["run", "--rm", "--network", "none"];
+    let run = |args: &[&str]| somebody.rvm(&[&run[..], args].concat()).wait();
+    assert_eq!(
+        run(&["busybox", "sh", "-c", "id -u; cat /etc/hostname | wc -l"]).success(),
+        "0\n1\n"
+    );
+    for (option, why) in [
+        ("--memory=100m", "control group"),
+        ("--cpus=1", "control group"),
+        ("--pids-limit=10", "control group"),
+        ("--privileged", "needs root"),
+        ("--storage-opt=size=1g", "a folder"),
+        ("--runtime=crun", "needs root"),
+    ] {
+        run(&[option, "busybox", "true"]).refused(125, &[why]);
+    }
+    let id = somebody
+        .rvm(&[
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "busybox",
+            "tail",
+            "-f",
+            "/dev/null",
+        ])
+        .wait()
+        .success();
+    let pause = somebody.rvm(&["pause", id.trim()]).wait();
+    pause.refused(1, &["control group"]);
+}
