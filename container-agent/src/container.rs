@@ -504,6 +504,13 @@ fn has_mounts(folder: &Path) -> bool {
 }
 
 fn stream_failure(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::InvalidInput {
+        // They were to be given to the container's user.
+        return other(
+            "the container's user is none that there is here: without root, a container has as many users as /etc/subuid and /etc/subgid give it"
+                .to_owned(),
+        );
+    }
     other(format!("the standard streams could not be made: {error}"))
 }
 

@@ -3,7 +3,7 @@
 //! What needs root is done otherwise. Layers are mounted by FUSE, and the writable layer is a folder. Control groups, and a network,
 //! there are none.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,6 +38,11 @@ pub enum RootlessError {
         "unshare is missing, which gives a container without root its user namespace: install util-linux"
     )]
     NoUnshare,
+    /// No FUSE.
+    #[error(
+        "--isolation container without root needs FUSE to mount the image's layers, and /dev/fuse can't be opened: have it open to everybody (chmod 666 /dev/fuse), run rvm as root, or leave the container its microVM (--isolation vm)"
+    )]
+    NoFuse(#[source] io::Error),
     /// No control group.
     #[error(
         "without root a container on the host has no control group, so that its memory, processors and processes can't be limited: leave the limits out, or run rvm as root"
@@ -78,6 +83,8 @@ pub(crate) fn check(request: &CreateRequest) -> Result<(), RootlessError> {
     if request.guest.privileged {
         return Err(RootlessError::Privileged);
     }
+    let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    fuse.map_err(RootlessError::NoFuse)?;
     let output = command().args(["--", "true"]).stdin(Stdio::null()).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),

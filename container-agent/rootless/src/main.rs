@@ -8,7 +8,7 @@ mod layer;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -104,7 +104,7 @@ fn mount() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let connection = rustix::fs::open("/dev/fuse", flags, Mode::empty())?;
     let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&connection).to_string();
+    let descriptor = connection.as_raw_fd().to_string();
     for (key, value) in [
         ("source", "rvm"),
         ("fd", descriptor.as_str()),

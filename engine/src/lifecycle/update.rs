@@ -10,6 +10,7 @@ use crate::monitor_client::{self, ClientError};
 use crate::options::isolation::Isolation;
 use crate::options::limits::Limits;
 use crate::options::restart::RestartPolicy;
+use crate::rootless::{self, RootlessError};
 use crate::state::DatabaseError;
 
 /// A change that is asked for; what is not given stays.
@@ -55,6 +56,9 @@ pub enum UpdateError {
     /// A container can't be removed and started again.
     #[error("Restart policy cannot be updated because AutoRemove is enabled for the container")]
     AutoRemove,
+    /// There is nothing to limit it with.
+    #[error(transparent)]
+    Rootless(#[from] RootlessError),
     /// Somebody removes it.
     #[error("container is marked for removal and cannot be updated")]
     Removing,
@@ -80,6 +84,9 @@ impl Engine {
             return Err(UpdateError::Removing);
         }
         let mut settings = container.settings.clone();
+        if update.limits != Limits::default() && rootless::applies_to(&settings) {
+            return Err(RootlessError::Limits.into());
+        }
         if let Some(policy) = update.restart {
             if settings.auto_remove && policy != RestartPolicy::No {
                 return Err(UpdateError::AutoRemove);

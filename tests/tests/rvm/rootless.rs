@@ -170,9 +170,13 @@ fn what_needs_root_is_refused_without_it() {
         ("--privileged", "needs root"),
         ("--storage-opt=size=1g", "a folder"),
         ("--runtime=crun", "needs root"),
+        ("--user=1000", "/etc/subuid"),
     ] {
         run(&[option, "busybox", "true"]).refused(125, &[why]);
     }
+    somebody.host.judge("chmod", &["600", "/dev/fuse"]);
+    run(&["busybox", "true"]).refused(125, &["FUSE", "chmod"]);
+    somebody.host.judge("chmod", &["666", "/dev/fuse"]);
     let id = somebody
         .rvm(&[
             "run",
@@ -188,4 +192,6 @@ fn what_needs_root_is_refused_without_it() {
         .success();
     let pause = somebody.rvm(&["pause", id.trim()]).wait();
     pause.refused(1, &["control group"]);
+    let update = somebody.rvm(&["update", "--memory=100m", id.trim()]).wait();
+    update.refused(1, &["control group"]);
 }

@@ -38,10 +38,11 @@ impl Terminal {
         let controller = File::from(controller);
         let screen = Arc::new(Output::default());
         screen.clone().collect(controller.try_clone().expect("dup"));
-        // setsid takes the terminal as the controlling one, and then becomes the command: the process's id stays.
-        let mut with_terminal = Command::new("setsid");
+        // setsid takes the terminal as the controlling one, and then becomes the command: the process's id stays. What is started in a
+        // shell's background ignores the keyboard's signals, and so would all that it starts.
+        let mut with_terminal = Command::new("env");
         with_terminal
-            .arg("--ctty")
+            .args(["--default-signal=INT,QUIT", "setsid", "--ctty"])
             .arg(command.get_program())
             .args(command.get_args());
         for (name, value) in command.get_envs() {
