@@ -37,12 +37,17 @@ pub fn look(
     let mut command = Command::new(&driver.workload);
     let host = read(command.arg("probe"), "rvm-workload probe")?;
     let prepared = Prepared::of(driver, image)?;
+    // A network is root's.
+    let options: &[&str] = match rustix::process::geteuid().is_root() {
+        true => &[],
+        false => &["--network", "none"],
+    };
     let mut probes = Vec::new();
     for isolation in isolations {
         say(&format!("looking around in a {}", isolation.title()))?;
         let name = format!("rvm-isolation-{}-{}", std::process::id(), isolation.name());
         let container = Container::named(driver, name);
-        let mut command = prepared.run(*isolation, &container.name, &[], &["probe"]);
+        let mut command = prepared.run(*isolation, &container.name, options, &["probe"]);
         probes.push(read(&mut command, "rvm run rvm-workload probe")?);
     }
     Ok(IsolationReport {

@@ -142,6 +142,11 @@ fn a_container_without_root_is_a_container() {
     somebody.rvm(&["kill", "mine"]).wait().success();
     assert_eq!(somebody.rvm(&["wait", "mine"]).wait().success(), "137\n");
 
+    // What stands between it and the host, beside the usual, is that it is nobody there.
+    let report = somebody.rvm(&["isolation-report", "--isolation", "container"]);
+    let report = report.wait().success();
+    assert!(report.contains("net pid user uts"), "{report}");
+
     // Nothing of it is left, of whichever user it was.
     somebody.rvm(&["rm", "mine"]).wait().success();
     let containers = somebody
