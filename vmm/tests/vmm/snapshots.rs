@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command as Process;
+use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rvm_vmm::config::{Config, Start};
@@ -13,9 +14,12 @@ use rvm_vmm::control::{Command, Event, Stop};
 
 use crate::support::{FURTHER_FD, MEMORY_MIB, Vmm, has_kvm, kernel, reopened, start, start_as};
 
-/// Writes `a`, waits for 1.6 billion cycles, writes `b`, and switches itself off.
-const WAITING: &[u8] = b"\x66\xba\xf8\x03\xb0a\xee\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\x48\x89\xc3\x0f\x31\x48\xc1\xe2\
+/// Writes an empty line, waits for 1.6 billion cycles, writes `b`, and switches itself off.
+const WAITING: &[u8] = b"\x66\xba\xf8\x03\xb0\n\xee\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\x48\x89\xc3\x0f\x31\x48\xc1\xe2\
     \x20\x48\x09\xd0\x48\x29\xd8\x48\x3d\x00\x00\x00\x60\x72\xec\x66\xba\xf8\x03\xb0b\xee\x66\xba\x00\x06\xb0\x34\xee";
+
+/// How long a guest may take to its first output.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The files of a snapshot.
 pub struct Snapshot {
@@ -33,6 +37,7 @@ pub fn snapshot_of(further: Vec<OwnedFd>, change: impl FnOnce(&mut Config)) -> S
     let command = Process::new(env!("CARGO_BIN_EXE_rvm-vmm"));
     let vmm = start_as(command, &kernel(WAITING), further, change);
     assert_eq!(vmm.event(), Some(Event::Running));
+    wait_for_output(&vmm);
     let snapshot = Snapshot {
         state: tempfile::tempfile().expect("state"),
         memory: tempfile::tempfile().expect("memory"),
@@ -42,6 +47,15 @@ pub fn snapshot_of(further: Vec<OwnedFd>, change: impl FnOnce(&mut Config)) -> S
     let files = [&snapshot.state, &snapshot.memory, &pagemap];
     assert_eq!(ask(&vmm, &Command::Snapshot, &files), Event::Done);
     snapshot
+}
+
+/// Waits until the guest has written its line: that it runs is told before its first instruction.
+fn wait_for_output(vmm: &Vmm) {
+    let begin = Instant::now();
+    while vmm.console.metadata().expect("console").len() == 0 {
+        assert!(begin.elapsed() < PATIENCE, "the guest writes nothing");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn pagemap(vmm: &Vmm) -> File {
