@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<ExitCode> {
-    // The new identity has ended what the parent had asked for.
+    // Asked for again: the kernel forgets it where a process's identity changes.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut arguments = std::env::args_os().skip(1);
     let (agent, layers, folder) = (arguments.next(), arguments.next(), arguments.next());

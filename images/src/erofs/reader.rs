@@ -153,13 +153,9 @@ impl<F: Borrow<File>> Reader<F> {
             .checked_mul(SLOT)
             .and_then(|at| at.checked_add(self.metadata));
         let at = at.ok_or_else(damaged)?;
-        let inode = read(self.file.borrow(), at, 32)?;
+        let inode = read(self.file.borrow(), at, 64)?;
         let format = u16_at(&inode, 0)?;
         let is_extended = format & 1 != 0;
-        let inode = match is_extended {
-            true => read(self.file.borrow(), at, 64)?,
-            false => inode,
-        };
         let mode = u16_at(&inode, 4)?;
         let (length, size, uid, gid, mtime, links) = if is_extended {
             let mtime = (u64_at(&inode, 32)? as i64, u32_at(&inode, 40)?);
