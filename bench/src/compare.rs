@@ -4,17 +4,18 @@ use std::fmt::Write;
 
 use crate::metric::{Better, Metric};
 use crate::report::{Report, Series};
+use crate::statistics::Interval;
 use crate::target::Target;
 use crate::units::digits;
 
 /// What has become of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Its intervals have something in common.
+    /// One report's median lies within the other's interval.
     Same,
-    /// It is worse, and the intervals do not overlap.
+    /// It is worse, and neither median lies within the other's interval.
     Worse,
-    /// It is better, and the intervals do not overlap.
+    /// It is better, and neither median lies within the other's interval.
     Better,
 }
 
@@ -57,7 +58,7 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
                     target: series.target,
                     before: series.clone(),
                     after: other.clone(),
-                    change: change(figure.metric, series, other),
+                    change: change(figure.metric, series.interval, other.interval),
                 });
             }
         }
@@ -68,11 +69,11 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
     }
 }
 
-fn change(metric: Metric, before: &Series, after: &Series) -> Change {
-    if before.interval.overlaps(&after.interval) {
+fn change(metric: Metric, before: Interval, after: Interval) -> Change {
+    if before.holds(after.median) || after.holds(before.median) {
         return Change::Same;
     }
-    let more = after.interval.median > before.interval.median;
+    let more = after.median > before.median;
     match more == (metric.better() == Better::Higher) {
         true => Change::Better,
         false => Change::Worse,
@@ -128,12 +129,11 @@ impl Comparison {
         for difference in &self.differences {
             let (before, after) = (difference.before.interval, difference.after.interval);
             let unit = difference.metric.unit();
-            let within = (before.low..=before.high).contains(&after.median);
             let change = match difference.change {
                 Change::Worse => "worse",
                 Change::Better => "better",
-                Change::Same if within => "within the interval",
-                Change::Same => "intervals overlap",
+                Change::Same if before.holds(after.median) => "within the interval",
+                Change::Same => "within the second's interval",
             };
             let _ = writeln!(
                 text,
