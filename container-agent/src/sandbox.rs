@@ -67,9 +67,13 @@ pub fn enter(kind: Kind) -> Result<(), Error> {
     forget_the_caller();
     // Asked before they are out of sight.
     let groups = fs::read_to_string("/proc/self/cgroup").map_err(Error::Cgroups)?;
+    let namespaces = match kind {
+        // It came with a network of its own.
+        Kind::Rootless => UnshareFlags::NEWNS,
+        _ => UnshareFlags::NEWNS | UnshareFlags::NEWNET,
+    };
     // SAFETY: no descriptors are shared with another thread: there is none.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
-        .map_err(|e| Error::Namespaces(e.into()))?;
+    unsafe { unshare_unsafe(namespaces) }.map_err(|e| Error::Namespaces(e.into()))?;
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount_change("/", private).map_err(|e| Error::Namespaces(e.into()))?;
     let hierarchies = hierarchies::of_process(&groups);

@@ -1,6 +1,6 @@
 //! Containers on the host for whoever is not root there: in a user namespace, in which they are.
 //!
-//! What needs root is done otherwise. Layers are mounted by FUSE, and the writable layer is a folder. Control groups, and a network,
+//! What needs root is done otherwise. Layers are mounted by FUSE, the writable layer is a folder, and passt is the network. Control groups
 //! there are none.
 
 use std::fs::{self, OpenOptions};
@@ -16,8 +16,8 @@ use crate::lifecycle::CreateRequest;
 use crate::options::isolation::Isolation;
 use crate::options::limits::Limits;
 
-/// Where the programs are that the way into a user namespace needs: unshare, newuidmap, newgidmap.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where the programs are that stand in for root: unshare, newuidmap, newgidmap, passt.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Which ids of the host a user may give to others in a user namespace.
 const SUBORDINATES: [&str; 2] = ["/etc/subuid", "/etc/subgid"];

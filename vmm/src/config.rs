@@ -97,10 +97,20 @@ pub struct Disk {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// A tap opened with `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`. The VMM sets its offloads and the header's size.
-    pub tap_fd: RawFd,
+    /// Where the guest's packets go.
+    pub link: Link,
     /// The MAC address that the guest sees.
     pub mac: [u8; 6],
+}
+
+/// The host's end of a network device.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Link {
+    /// A tap opened with `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`. The VMM sets its offloads and the header's size.
+    TapFd(RawFd),
+    /// A Unix stream socket, over which frames go as with QEMU's `-netdev stream`: each behind its length, a big-endian `u32`.
+    StreamFd(RawFd),
 }
 
 /// A virtio socket device.

@@ -13,7 +13,7 @@ use rvm_devices::virtio::rng::Rng;
 use rvm_devices::virtio::vsock::Vsock;
 use vm_memory::GuestMemoryMmap;
 
-use crate::config::Config;
+use crate::config::{Config, Link};
 use crate::layout::{MAX_VIRTIO_DEVICES, VIRTIO_IRQ_START, VIRTIO_MMIO_SIZE, VIRTIO_MMIO_START};
 
 /// Why a device could not be made.
@@ -71,8 +71,12 @@ pub fn create(
     }
     for network in &config.networks {
         // SAFETY: as above.
-        let tap = unsafe { OwnedFd::from_raw_fd(network.tap_fd) };
-        made.push(("network", boxed(Net::new(tap, network.mac))));
+        let owned = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+        let net = match network.link {
+            Link::TapFd(tap) => boxed(Net::new(owned(tap), network.mac)),
+            Link::StreamFd(socket) => boxed(Net::on_socket(owned(socket), network.mac)),
+        };
+        made.push(("network", net));
     }
     if let Some(vsock) = &config.vsock {
         // SAFETY: as above.

@@ -1,14 +1,16 @@
 //! Started in a user namespace of its own, without root on the host: mounts the layers that a sandbox's agent cannot mount
-//! there, starts the agent, and serves the layers until it ends.
+//! there, starts the agent, and serves the layers until it ends. It is the network interface, too.
 //!
-//! `rvm-rootless AGENT LAYERS [FOLDER]`: the descriptors are those of a sandbox, its socket and as many layers, and behind them that of
-//! FOLDER, for what the container writes. Those of layers and folder become those of mounts.
+//! `rvm-rootless AGENT LAYERS none|link [FOLDER]`: the descriptors are those of a sandbox, its socket and as many layers, and behind them
+//! that of FOLDER, for what the container writes, and with `link` a stream socket. Those of layers and folder become those of mounts.
 
 mod layer;
+mod relay;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -17,6 +19,7 @@ use std::thread;
 use fuser::{Config, Session, SessionACL};
 use layer::Layer;
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::FdFlags;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, open_tree,
@@ -45,9 +48,10 @@ fn run() -> io::Result<ExitCode> {
     // Asked for again: the kernel forgets it where a process's identity changes.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let mut arguments = std::env::args_os().skip(1);
-    let (agent, layers, folder) = (arguments.next(), arguments.next(), arguments.next());
+    let (agent, layers) = (arguments.next(), arguments.next());
+    let (network, folder) = (arguments.next(), arguments.next());
     let layers = layers.and_then(|count| count.to_str()?.parse::<u16>().ok());
-    let (Some(agent), Some(layers)) = (agent, layers) else {
+    let (Some(agent), Some(layers), Some(network)) = (agent, layers, network) else {
         return Err(io::Error::other(
             "started by rvm; there is nothing to do for it here",
         ));
@@ -64,6 +68,19 @@ fn run() -> io::Result<ExitCode> {
         rustix::io::dup2(&mount, &mut place)?;
         served.push((layer, connection, place));
     }
+    let network = match network == "link" {
+        true => {
+            let number = behind + RawFd::from(folder.is_some());
+            // SAFETY: it is inherited, and this process's own.
+            let link = unsafe { UnixStream::from_raw_fd(number) };
+            rustix::io::fcntl_setfd(&link, FdFlags::CLOEXEC)?;
+            let tap = relay::tap().map_err(said(
+                "the network interface could not be made (/dev/net/tun has to be open to everybody)",
+            ))?;
+            Some((tap, link))
+        }
+        false => None,
+    };
     let folder = folder
         .map(|path| bind(Path::new(&path), behind))
         .transpose()?;
@@ -71,6 +88,9 @@ fn run() -> io::Result<ExitCode> {
     drop(folder);
     // SAFETY: the agent has it now, and nobody else in this process.
     drop(unsafe { OwnedFd::from_raw_fd(SOCKET) });
+    if let Some((tap, link)) = network {
+        relay::start(tap, link);
+    }
     for (layer, connection, place) in served {
         drop(place);
         thread::spawn(move || serve(layer, connection));

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 use rustix::process::{PidfdFlags, Signal, pidfd_send_signal};
-use rvm_vmm::config::{Config, Disk, HostKind, Network, Start, Vsock};
+use rvm_vmm::config::{Config, Disk, HostKind, Link, Network, Start, Vsock};
 use rvm_vmm::control::{self, Event, Stop};
 
 use super::broker::Broker;
@@ -51,12 +51,21 @@ pub struct Machine {
     pub layers: Vec<File>,
     /// The writable layer, the disk behind those of `layers`.
     pub disk: Option<File>,
-    /// A tap and the guest's MAC address on it.
-    pub network: Option<(OwnedFd, [u8; 6])>,
+    /// A network device and the guest's MAC address on it.
+    pub network: Option<(NetworkDevice, [u8; 6])>,
     /// For the guest's serial console.
     pub console: File,
     /// For what the VMM has to say itself.
     pub log: File,
+}
+
+/// The host's end of a network device.
+#[derive(Debug)]
+pub enum NetworkDevice {
+    /// A tap.
+    Tap(OwnedFd),
+    /// A stream socket, whose other end is the network.
+    Stream(OwnedFd),
 }
 
 /// What a microVM starts from.
@@ -206,8 +215,11 @@ impl MicroVm {
             networks: machine
                 .network
                 .into_iter()
-                .map(|(tap, mac)| Network {
-                    tap_fd: give(tap),
+                .map(|(device, mac)| Network {
+                    link: match device {
+                        NetworkDevice::Tap(tap) => Link::TapFd(give(tap)),
+                        NetworkDevice::Stream(socket) => Link::StreamFd(give(socket)),
+                    },
                     mac,
                 })
                 .collect(),

@@ -16,7 +16,7 @@ pub use broker::{Broker, BrokerError};
 pub use controller::{ControlError, Controller};
 pub use descriptor::{receive, send};
 pub use host::{HostError, HostReport, kind, memory_bytes, memory_mib, open_kvm};
-pub use launch::{CMDLINE, End, LaunchError, Machine, MicroVm, Origin, Terminator};
+pub use launch::{CMDLINE, End, LaunchError, Machine, MicroVm, NetworkDevice, Origin, Terminator};
 
 /// The most layers that a microVM gets as disks of their own; an image with more has its lowest ones joined.
 /// Each disk takes an interrupt line, and costs the guest's kernel a probe.

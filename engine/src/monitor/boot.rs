@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -25,9 +26,10 @@ use crate::microvm::{
     self, Agent, AgentError, ArtifactError, Artifacts, HostError, LaunchError, MAX_LAYERS,
 };
 use crate::name::Name;
-use crate::network::{Connection, Endpoint, MTU, Network, NetworkError, Tap};
+use crate::network::{Cable, Connection, Endpoint, Link, MTU, Network, NetworkError};
 use crate::options::isolation::Isolation;
 use crate::root::Root;
+use crate::rootless;
 use crate::sandbox::SandboxError;
 use crate::spec::{self, PREPARED, SpecError, files, first_process, runtime_spec};
 use crate::state::Database;
@@ -214,16 +216,21 @@ fn connect(
     if settings.network == NetworkMode::None {
         return Ok((None, None));
     }
+    let link = rootless::applies().then(Link::new).transpose()?;
     let network = Network::of(root);
     let connection = network.connect(
         database,
         &container.id,
         &settings.publish,
         (address, settings.guest.mac_address),
+        link.as_ref(),
     )?;
-    let tap = network.tap(&connection.endpoint)?;
+    let cable = match link {
+        Some(link) => Cable::Link(Arc::new(link.inside)),
+        None => Cable::Tap(network.tap(&connection.endpoint)?),
+    };
     let network = addresses(&connection.endpoint);
-    Ok((Some(connection), Some(Interface { tap, network })))
+    Ok((Some(connection), Some(Interface { cable, network })))
 }
 
 /// Starts the container from a checkpoint.
@@ -250,7 +257,7 @@ pub fn go_on(
         .map(|before| before.address);
     let (connection, interface) = connect(root, database, container, before)?;
     let endpoint = connection.as_ref().map(|connection| &connection.endpoint);
-    let silent = interface.as_ref().map(|interface| interface.tap.clone());
+    let silent = interface.as_ref().map(|interface| interface.cable.clone());
     let (vm, mut agent) = GuestPlan { interface, ..plan }.go_on(checkpoint.snapshot, shared)?;
     let attach = Request::Attach {
         id: container.id.to_string(),
@@ -311,16 +318,16 @@ pub(super) fn program(settings: &Settings) -> Option<Program> {
     })
 }
 
-/// Tells the guest which it is, its address too, after which its tap may be set up.
+/// Tells the guest which it is, its address too, after which its cable may be set up.
 fn introduce(
     container: &Container,
     endpoint: Option<&Endpoint>,
     agent: &mut Agent,
-    silent: Option<Tap>,
+    silent: Option<Cable>,
 ) -> Result<(), BootError> {
     agent.call(&Request::Configure(guest(&container.settings, endpoint)?))?;
-    if let Some(tap) = silent {
-        tap.set_up()?;
+    if let Some(cable) = silent {
+        cable.set_up()?;
     }
     Ok(())
 }
@@ -331,7 +338,7 @@ fn start_process(
     endpoint: Option<&Endpoint>,
     shared: &Shared,
     enclosure: &Enclosure,
-    (mut agent, silent): (Agent, Option<Tap>),
+    (mut agent, silent): (Agent, Option<Cable>),
     process: Process,
 ) -> Result<UnixStream, BootError> {
     let mut introduced = silent.is_some();

@@ -20,7 +20,7 @@ use crate::error::chain;
 use crate::microvm::{
     Agent, AgentError, Artifacts, Broker, BrokerError, LaunchError, Machine, MicroVm, Origin,
 };
-use crate::network::Tap;
+use crate::network::Cable;
 use crate::root::ContainerFolder;
 use crate::snapshot::Snapshot;
 use crate::spec::{PREPARED, files};
@@ -71,8 +71,8 @@ pub struct GuestPlan {
 /// A guest's network interface.
 #[derive(Debug)]
 pub struct Interface {
-    /// The tap that it is on.
-    pub tap: Tap,
+    /// What it is on.
+    pub cable: Cable,
     /// What it is set to.
     pub network: Network,
 }
@@ -86,8 +86,8 @@ pub struct Prepared {
     pub agent: Agent,
     /// What its process waits for.
     pub process: Process,
-    /// A tap that is to be set up when the guest has its address: so far it has that of another guest.
-    pub silent: Option<Tap>,
+    /// A cable that is to be set up when the guest has its address: so far it has that of another guest.
+    pub silent: Option<Cable>,
 }
 
 /// A container's process before its start.
@@ -377,9 +377,9 @@ impl GuestPlan {
         shared: &Shared,
         prepare: impl FnOnce(&MicroVm, &mut Agent) -> Result<(), BootError>,
     ) -> Result<Prepared, BootError> {
-        let tap = self.interface.as_ref().map(|interface| &interface.tap);
-        if let (Some(tap), false) = (tap, silent) {
-            tap.set_up()?;
+        let cable = self.interface.as_ref().map(|interface| &interface.cable);
+        if let (Some(cable), false) = (cable, silent) {
+            cable.set_up()?;
         }
         let (vm, broker) = self.launch(origin, disk, shared)?;
         let prepared = connection(&vm, &broker).and_then(|mut agent| {
@@ -392,7 +392,7 @@ impl GuestPlan {
                 enclosure: Enclosure::MicroVm(vm),
                 agent,
                 process: Process::Waiting(None),
-                silent: tap.filter(|_| silent).cloned(),
+                silent: cable.filter(|_| silent).cloned(),
             }),
             Err(_) if shared.killed() => Err(BootError::Killed),
             Err(error) => Err(explain(error, Enclosure::MicroVm(vm))),
@@ -416,7 +416,7 @@ impl GuestPlan {
             layers: self.layers.iter().map(clone).collect::<Result<_, _>>()?,
             disk,
             network: match &self.interface {
-                Some(Interface { tap, network }) => Some((tap.device()?, network.mac)),
+                Some(Interface { cable, network }) => Some((cable.device()?, network.mac)),
                 None => None,
             },
             console: create(self.folder.console())?,

@@ -14,7 +14,7 @@ use crate::image::Images;
 use crate::microvm::{
     Agent, Broker, BrokerError, LaunchError, MAX_LAYERS, agent_program, rootless_program,
 };
-use crate::network::{Connection, Network};
+use crate::network::{Connection, Link, Network};
 use crate::root::Root;
 use crate::rootless;
 use crate::sandbox::{Plan, Sandbox, cgroup};
@@ -41,6 +41,10 @@ pub fn prepare(
         None => disk.as_ref().map(Disk::open).transpose()?,
         Some(_) => disk.map(|_| folder.open_writable()).transpose()?,
     };
+    let network = database.filter(|_| settings.network == NetworkMode::Bridge);
+    let own = network.filter(|_| rootless.is_some());
+    let link = own.map(|_| Link::new()).transpose()?;
+    let inside = link.as_ref().map(|link| link.inside.try_clone());
     let mut request = request(container, layers.len(), disk.as_ref())?;
     let plan = Plan {
         agent: agent_program()?,
@@ -53,6 +57,7 @@ pub fn prepare(
             Some(_) => folder.writable(),
         },
         rootless,
+        link: inside.transpose()?,
         log: append(folder.monitor_log())?,
     };
     let (sandbox, broker) = Sandbox::launch(plan)?;
@@ -60,22 +65,22 @@ pub fn prepare(
     if shared.set_vm(sandbox.terminator()?) {
         return Err(BootError::Killed);
     }
-    let network = Network::of(root);
-    let connection = match (settings.network, database) {
-        (NetworkMode::Bridge, Some(database)) => Some(network.connect(
+    let connect = |database| {
+        Network::of(root).connect(
             database,
             &container.id,
             &settings.publish,
             (None, settings.guest.mac_address),
-        )?),
-        _ => None,
+            link.as_ref(),
+        )
     };
+    let connection = network.map(connect).transpose()?;
     timing::mark("network ready");
     request.network = connection.is_some();
     let prepared = agent(&sandbox, &broker).and_then(|mut agent| {
         shared.set_broker(broker);
-        if let Some(connection) = &connection {
-            network.pair(&connection.endpoint, sandbox.pid())?;
+        if let (Some(connection), None) = (&connection, &link) {
+            Network::of(root).pair(&connection.endpoint, sandbox.pid())?;
         }
         agent.call(&Request::Prepare(Box::new(request)))?;
         timing::mark("container prepared");

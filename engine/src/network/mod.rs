@@ -1,13 +1,16 @@
-//! The containers' network: one bridge, a tap for each microVM, a pair of interfaces for each sandbox, address translation and published ports.
+//! The containers' network: one bridge, a tap for each microVM, a pair of interfaces for each sandbox, address translation and published ports;
+//! without root, passt for each container.
 //!
 //! Nothing of it outlives its last container. A tap and the sockets that reserve published ports end with the processes
 //! that hold them; addresses, rules, and the bridge are given back by the monitor, or by whoever finds that it has died.
 
 mod bridge;
+mod cable;
 mod foreign;
 mod interface;
 mod mutex;
 mod netlink;
+mod passt;
 mod ports;
 mod routes;
 mod rules;
@@ -25,8 +28,11 @@ use crate::id::ContainerId;
 use crate::options::mac::MacAddress;
 use crate::options::port::Publish;
 use crate::root::{Root, SYSTEM_ROOT};
+use crate::rootless;
 use crate::state::{Database, DatabaseError, LeaseError, Subnet};
 
+pub use cable::Cable;
+pub use passt::{Link, Passt};
 pub use ports::{PortError, Reservation};
 pub use rules::RulesError;
 pub use tap::Tap;
@@ -58,14 +64,24 @@ pub struct Connection {
     pub endpoint: Endpoint,
     /// Keeps others off the published ports.
     pub reservations: Vec<Reservation>,
+    /// What carries its packets without root.
+    pub passt: Option<Passt>,
 }
 
 /// Why a container could not be connected.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// The user may not.
-    #[error("a container's network needs root: run rvm as root, or give --network none")]
-    NotRoot,
+    /// There is no passt.
+    #[error(
+        "a container's network without root needs passt: install passt, run rvm as root, or give --network none"
+    )]
+    NoPasst,
+    /// passt could not be started.
+    #[error("passt, which is a container's network without root, could not be started")]
+    Passt(#[source] io::Error),
+    /// passt has nothing to begin with.
+    #[error("this host has no network but its loopback: give --network none")]
+    NoInterface,
     /// The lock on the host's networks could not be had.
     #[error("cannot lock {}", mutex::PATH)]
     Lock(#[source] io::Error),
@@ -138,19 +154,21 @@ impl Network {
     }
 
     /// Connects a container: reserves its ports, leases it an address, and makes what of the network is missing. Without a MAC
-    /// address it gets one that follows from its address, which is `address` if that is free.
+    /// address it gets one that follows from its address, which is `address` if that is free. With a [`Link`] it has passt at
+    /// its other end, and nothing of the host's.
     pub fn connect(
         &self,
         database: &Database,
         id: &ContainerId,
         publish: &[Publish],
         (address, mac_address): (Option<Ipv4Addr>, Option<MacAddress>),
+        link: Option<&Link>,
     ) -> Result<Connection, NetworkError> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(NetworkError::NotRoot);
-        }
-        let (reservations, ports) = ports::reserve(publish)?;
-        let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
+        let (mut reservations, ports) = ports::reserve(publish)?;
+        let _mutex = match link {
+            Some(_) => None,
+            None => Some(mutex::lock().map_err(NetworkError::Lock)?),
+        };
         let subnet = self.subnet(database)?;
         let tap = tap::name(id);
         let endpoint = database.lease(id, (subnet, address), |address| Endpoint {
@@ -162,6 +180,16 @@ impl Network {
             ports,
         })?;
         // From here on whoever cleans up after this container finds what there is to clean.
+        if let Some(link) = link {
+            // passt takes the ports itself.
+            reservations.clear();
+            let passt = Some(Passt::start(&endpoint, link)?);
+            return Ok(Connection {
+                endpoint,
+                reservations,
+                passt,
+            });
+        }
         rules::connect(&self.name, subnet, &endpoint)?;
         if bridge::ensure(&self.name, subnet)? {
             foreign::let_through(&self.name)?;
@@ -169,6 +197,7 @@ impl Network {
         Ok(Connection {
             endpoint,
             reservations,
+            passt: None,
         })
     }
 
@@ -189,6 +218,10 @@ impl Network {
         id: &ContainerId,
         endpoint: &Endpoint,
     ) -> Result<(), NetworkError> {
+        if rootless::applies() {
+            database.release(id)?;
+            return Ok(());
+        }
         let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
         veth::remove(&endpoint.tap)?;
         let left = database.release(id)?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
-use rustix::process::{PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use super::clean_up;
@@ -49,6 +49,8 @@ pub struct Plan {
     pub disk: Option<File>,
     /// Where that is, or would be.
     pub disk_path: PathBuf,
+    /// In a user namespace its end of a link, behind which the network is.
+    pub link: Option<OwnedFd>,
     /// For what the agent has to say itself.
     pub log: File,
 }
@@ -103,7 +105,8 @@ impl Sandbox {
         .map_err(|error| SandboxError::Prepare(error.into()))?;
         let mut command = plan.command();
         let files = plan.layers.into_iter().chain(plan.disk);
-        let inherited = std::iter::once(theirs).chain(files.map(OwnedFd::from));
+        let files = files.map(OwnedFd::from).chain(plan.link);
+        let inherited = std::iter::once(theirs).chain(files);
         let mappings = inherited
             .zip(SOCKET_FD..)
             .map(|(parent_fd, child_fd)| FdMapping {
@@ -216,8 +219,16 @@ impl Sandbox {
         Ok(Terminator::new(self.process()?))
     }
 
+    fn kill(&mut self) -> io::Result<()> {
+        if self.rootless {
+            let group = Pid::from_child(&self.child);
+            return Ok(rustix::process::kill_process_group(group, Signal::KILL)?);
+        }
+        self.child.kill()
+    }
+
     fn process(&self) -> io::Result<OwnedFd> {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        let pid = Pid::from_child(&self.child);
         Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
     }
 }
@@ -228,7 +239,7 @@ impl Drop for Sandbox {
         {
             return;
         }
-        if let Err(error) = self.child.kill() {
+        if let Err(error) = self.kill() {
             tracing::warn!(%error, "cannot kill the container's agent");
         }
         // Before anybody waits for the agent: it does not end before processes that stand still.
@@ -259,12 +270,15 @@ impl Plan {
             return command;
         };
         let mut command = rootless::command();
+        // unshare has a helper, which waits for ever for one that is killed too early.
+        command.process_group(0);
         // What the agent leaves for its container's it comes back to only if it belongs to the user namespace.
         command
-            .args(["--mount", "--uts", "--"])
+            .args(["--mount", "--uts", "--net", "--"])
             .arg(rootless)
             .arg(&self.agent);
         command.arg(self.layers.len().to_string());
+        command.arg(if self.link.is_some() { "link" } else { "none" });
         command.args(self.disk.as_ref().map(|_| &self.disk_path));
         command
     }

@@ -1,20 +1,28 @@
-//! `--isolation container` for whoever is not root.
+//! Containers of whoever is not root.
 
 use std::path::{Path, PathBuf};
 
 use crate::needs_container;
-use crate::support::{Host, Process, archive, rvm};
+use crate::support::{Host, Process, archive, isolation, rvm};
 
 /// A user that every Debian has, and who has nothing.
 const USER: &str = "65534";
 
-/// What an administrator gives a user: further ids, and /dev/fuse, which not every machine has for all.
+/// What an administrator gives a user: further ids, and devices, which not every machine has for all.
 const GIVE: &str = r#"
     mkdir -p /run/give && mount -t tmpfs tmpfs /run/give && cd /run/give && mkdir programs images home &&
     mount --bind "$1" programs && mount --bind "$2" images && mount --bind "$3" home && chown "$4:$4" home &&
-    mknod fuse c 10 229 && chmod 666 fuse && mount --bind fuse /dev/fuse &&
+    mknod fuse c 10 229 && mknod tun c 10 200 && mknod kvm c 10 232 && chmod 666 fuse tun kvm &&
+    mount --bind fuse /dev/fuse && mount --bind tun /dev/net/tun && { [ ! -e /dev/kvm ] || mount --bind kvm /dev/kvm; } &&
     echo "$5" >ids && mount --bind ids /etc/subuid && mount --bind ids /etc/subgid
 "#;
+
+/// A network, and something beyond it.
+const NETWORK: &str = "
+    ip netns add beyond && ip link add lan type veth peer name there netns beyond &&
+    ip address add 192.0.2.1/24 dev lan && ip link set lan up &&
+    ip -n beyond address add 192.0.2.2/24 dev there && ip -n beyond link set there up
+";
 
 /// Somebody on a host of the test's own, whose mounts nobody else sees.
 struct Somebody {
@@ -49,6 +57,10 @@ impl Somebody {
     }
 
     fn rvm(&self, args: &[&str]) -> Process {
+        self.rvm_with("container", args)
+    }
+
+    fn rvm_with(&self, isolation: &str, args: &[&str]) -> Process {
         let mut command = self.host.command("setpriv");
         command
             .args(["--reuid", USER, "--regid", USER, "--clear-groups"])
@@ -56,7 +68,7 @@ impl Somebody {
             .args(args)
             .env("RVM_ROOT", "/run/give/home/root")
             .env("TMPDIR", "/run/give/home")
-            .env("RVM_ISOLATION", "container")
+            .env("RVM_ISOLATION", isolation)
             .env_remove("RVM_RUNTIME")
             .current_dir("/");
         Process::start(command)
@@ -199,4 +211,63 @@ fn what_needs_root_is_refused_without_it() {
     pause.refused(1, &["control group"]);
     let update = somebody.rvm(&["update", "--memory=100m", id.trim()]).wait();
     update.refused(1, &["control group"]);
+}
+
+#[test]
+fn a_network_without_root_is_the_users_own() {
+    needs_container!();
+    let somebody = Somebody::new("nobody:100000:65536");
+    let rvm = |args: &[&str]| somebody.rvm_with(&isolation(), args).wait();
+    let host = &somebody.host;
+    rvm(&["run", "--rm", "busybox", "true"]).refused(125, &["no network", "--network none"]);
+    host.judge("sh", &["-c", NETWORK]);
+    let serve = |port, folder| ["-m", "http.server", "--directory", folder, port];
+    let beyond = [
+        &["netns", "exec", "beyond", "python3"],
+        &serve("8000", "/usr/share/misc")[..],
+    ];
+    let _beyond = host.start("ip", &beyond.concat());
+    let _here = host.start("python3", &serve("9000", "/"));
+    let patience = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"];
+    let curl = |url: &str| host.judge("curl", &[&["-sSf", url], &patience[..]].concat());
+    curl("http://192.0.2.2:8000/");
+    curl("http://127.0.0.1:9000/");
+
+    let ports = ["-p", "127.0.0.1::80", "-p", "192.0.2.1:8080:80"];
+    let run = [&["run", "-d", "--name", "web"], &ports[..], &["nginx"]];
+    rvm(&run.concat()).success();
+    let at = rvm(&["port", "web", "80"]).success();
+    let at: Vec<_> = at.lines().collect();
+    assert_eq!((at.len(), at[0]), (2, "192.0.2.1:8080"), "{at:?}");
+    for address in &at {
+        let page = curl(&format!("http://{address}/"));
+        assert!(page.contains("Welcome to nginx!"), "{page}");
+    }
+    // A port is published once, and again when it is free.
+    let again = ["run", "--rm", "-p", "192.0.2.1:8080:80", "busybox", "true"];
+    rvm(&again).refused(125, &["192.0.2.1:8080"]);
+    rvm(&["rm", "-f", "web"]).success();
+    rvm(&again).success();
+
+    // From inside there is a way beyond the host, and none to what the host has for itself.
+    let ask = |at: &str| {
+        let request = r"printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3";
+        let script = format!("exec 2>&1 3<>/dev/tcp/{at}; {request}");
+        rvm(&[
+            "run", "--rm", "nginx", "timeout", "10", "bash", "-c", &script,
+        ])
+    };
+    let listing = ask("192.0.2.2/8000").success();
+    assert!(listing.contains("Directory listing"), "{listing}");
+    let gateway = rvm(&["run", "--rm", "busybox", "ip", "route"]).success();
+    let gateway = gateway.strip_prefix("default via ").expect("a route");
+    let (gateway, _) = gateway.split_once(' ').expect("an address");
+    let here = ask(&format!("{gateway}/9000"));
+    assert!(
+        here.code() != 0 && !here.text().contains("Directory"),
+        "{here}"
+    );
+
+    let processes = host.judge("ps", &["-eo", "comm"]);
+    assert!(!processes.contains("passt"), "{processes}");
 }

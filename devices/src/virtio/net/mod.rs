@@ -1,14 +1,17 @@
-//! virtio-net: a network interface on a tap, section 5.1 of the specification.
+//! virtio-net: a network interface on a tap or a socket, section 5.1 of the specification.
 
+mod stream;
 mod tap;
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use event_manager::{EventOps, EventSet, Events};
 use serde::{Deserialize, Serialize};
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use virtio_bindings::virtio_net::*;
 
+use self::stream::Stream;
 pub use self::tap::TapError;
 use self::tap::{HEADER_SIZE, Tap};
 use super::chain::{Chain, Segments};
@@ -36,23 +39,29 @@ const MIN_PACKET: usize = HEADER_SIZE + 14;
 /// Where `num_buffers` is in the virtio header.
 const NUM_BUFFERS: usize = 10;
 
-/// The features besides the common ones: checksums and TCP segmentation are left to the other side, in both directions.
-const FEATURES: u64 = 1 << VIRTIO_NET_F_CSUM
+/// The features besides the common ones.
+const FEATURES: u64 = 1 << VIRTIO_NET_F_MRG_RXBUF | 1 << VIRTIO_NET_F_MAC;
+/// Those on a tap: checksums and TCP segmentation are left to the other side, in both directions.
+const OFFLOADS: u64 = 1 << VIRTIO_NET_F_CSUM
     | 1 << VIRTIO_NET_F_GUEST_CSUM
     | 1 << VIRTIO_NET_F_HOST_TSO4
     | 1 << VIRTIO_NET_F_HOST_TSO6
     | 1 << VIRTIO_NET_F_GUEST_TSO4
-    | 1 << VIRTIO_NET_F_GUEST_TSO6
-    | 1 << VIRTIO_NET_F_MRG_RXBUF
-    | 1 << VIRTIO_NET_F_MAC;
+    | 1 << VIRTIO_NET_F_GUEST_TSO6;
 
 /// A network interface.
 pub struct Net {
-    tap: Tap,
+    link: Link,
     mac: [u8; 6],
-    /// There may be something to read from the tap, which is watched edge-triggered.
+    /// There may be something to read from the link, which is watched edge-triggered.
     readable: bool,
     metrics: NetMetrics,
+}
+
+/// Where the guest's packets go.
+enum Link {
+    Tap(Tap),
+    Stream(Stream),
 }
 
 /// A saved [`Net`].
@@ -75,7 +84,7 @@ pub struct NetMetrics {
     pub tx_packets: u64,
     /// Their bytes, with headers.
     pub tx_bytes: u64,
-    /// Packets of the guest that the tap did not take.
+    /// Packets of the guest that the link did not take.
     pub tx_failed: u64,
     /// Chains that held no packet or no room for one.
     pub malformed: u64,
@@ -84,15 +93,24 @@ pub struct NetMetrics {
 impl Net {
     /// An interface with address `mac` on a tap that was opened with `IFF_TAP | IFF_NO_PI | IFF_VNET_HDR`.
     pub fn new(tap: OwnedFd, mac: [u8; 6]) -> Result<Self, TapError> {
-        Ok(Self {
-            tap: Tap::new(tap)?,
+        Ok(Self::on(Link::Tap(Tap::new(tap)?), mac))
+    }
+
+    /// An interface with address `mac` on a Unix stream socket, over which frames go behind their lengths (`u32`, big-endian).
+    pub fn on_socket(socket: OwnedFd, mac: [u8; 6]) -> io::Result<Self> {
+        Ok(Self::on(Link::Stream(Stream::new(socket)?), mac))
+    }
+
+    fn on(link: Link, mac: [u8; 6]) -> Self {
+        Self {
+            link,
             mac,
             readable: false,
             metrics: NetMetrics::default(),
-        })
+        }
     }
 
-    /// Gives the guest the tap's packets for which it has buffers. When it has too few, the packets stay in the tap.
+    /// Gives the guest the link's packets for which it has buffers. When it has too few, the packets stay where they are.
     fn process_rx(&mut self, active: &mut Active) {
         let merge = active.has_feature(VIRTIO_NET_F_MRG_RXBUF);
         let offloaded = active.has_feature(VIRTIO_NET_F_GUEST_TSO4)
@@ -115,7 +133,7 @@ impl Net {
             let Some(buffers) = buffers else {
                 return active.notify_used(RX);
             };
-            match self.tap.read(&buffers.segments) {
+            match self.link.read(&buffers.segments) {
                 Ok(Some(length)) if length >= HEADER_SIZE => {
                     self.metrics.rx_packets += 1;
                     self.metrics.rx_bytes += length as u64;
@@ -125,7 +143,7 @@ impl Net {
                     self.readable = false;
                     buffers.put_back(queue);
                 }
-                // The tap's interface is down or gone. It is tried again at the next event.
+                // The tap's interface is down, or the link is gone. It is tried again at the next event.
                 Ok(Some(_)) | Err(_) => {
                     self.readable = false;
                     self.metrics.rx_failed += 1;
@@ -149,7 +167,7 @@ impl Net {
             let head = chain.head_index();
             match Chain::parse(&active.memory, chain) {
                 Ok(chain) if (MIN_PACKET..=MAX_OFFLOADED).contains(&chain.readable.len()) => {
-                    match self.tap.write(&chain.readable) {
+                    match self.link.write(&chain.readable) {
                         Ok(length) => {
                             self.metrics.tx_packets += 1;
                             self.metrics.tx_bytes += length as u64;
@@ -164,6 +182,33 @@ impl Net {
         }
         queue.kick();
         active.notify_used(TX);
+    }
+}
+
+impl Link {
+    /// Reads one packet with its header; `None` when there is none.
+    fn read(&mut self, buffer: &Segments) -> io::Result<Option<usize>> {
+        match self {
+            Self::Tap(tap) => tap.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
+        }
+    }
+
+    /// Sends one packet with its header.
+    fn write(&mut self, packet: &Segments) -> io::Result<usize> {
+        match self {
+            Self::Tap(tap) => tap.write(packet),
+            Self::Stream(stream) => stream.write(packet),
+        }
+    }
+}
+
+impl AsRawFd for Link {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tap(tap) => tap.as_raw_fd(),
+            Self::Stream(stream) => stream.as_raw_fd(),
+        }
     }
 }
 
@@ -255,7 +300,11 @@ impl VirtioDevice for Net {
     }
 
     fn features(&self) -> u64 {
-        COMMON_FEATURES | FEATURES
+        let offloads = match self.link {
+            Link::Tap(_) => OFFLOADS,
+            Link::Stream(_) => 0,
+        };
+        COMMON_FEATURES | FEATURES | offloads
     }
 
     fn read_config(&self, offset: u64, data: &mut [u8]) {
@@ -263,17 +312,18 @@ impl VirtioDevice for Net {
     }
 
     fn start(&mut self, active: &mut Active, ops: &mut EventOps) -> Result<(), StartError> {
-        self.tap
-            .set_offloads(active.features)
-            .map_err(|error| StartError::System("setting the offloads of a tap", error))?;
+        if let Link::Tap(tap) = &self.link {
+            tap.set_offloads(active.features)
+                .map_err(|error| StartError::System("setting the offloads of a tap", error))?;
+        }
         self.readable = true;
         let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
-        ops.add(Events::new(&self.tap, events))
+        ops.add(Events::new(&self.link, events))
             .map_err(StartError::Register)
     }
 
     fn stop(&mut self, ops: &mut EventOps) {
-        let _ = ops.remove(Events::empty(&self.tap));
+        let _ = ops.remove(Events::empty(&self.link));
         self.readable = false;
     }
 

@@ -1,7 +1,8 @@
-//! Tests of the network interface, on a tap in a network namespace of their own; they need the right to make one.
+//! Tests of the network interface, on a socket, and on a tap in a network namespace of their own; these need the right to make one.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::net::UnixStream;
 
 use vm_memory::GuestMemoryMmap;
 
@@ -288,4 +289,108 @@ fn what_is_not_a_tap_is_refused() {
         Net::new(file.into(), MAC),
         Err(TapError::HeaderSize(_))
     ));
+}
+
+/// A guest at a socket, with buffers for four packets, and the socket's other end.
+fn at_socket(memory: &GuestMemoryMmap) -> (Rig, [Queue<'_>; 2], UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let queues = [queue(memory, 0, 128), queue(memory, 1, 128)];
+    let net = Net::on_socket(ours.into(), MAC).unwrap();
+    assert_eq!(net.features() & OFFLOADS, 0);
+    let mut rig = Rig::active(memory, net, &[&queues[RX], &queues[TX]], 0);
+    for at in 0..4 {
+        let buffer = (RX_BUFFERS + u64::from(at) * 4096, 2000, WRITE);
+        offer(&queues[RX], at, &[buffer]);
+    }
+    rig.kick(RX as u32);
+    (rig, queues, theirs)
+}
+
+fn behind_length(frame: &[u8]) -> Vec<u8> {
+    [&(frame.len() as u32).to_be_bytes(), frame].concat()
+}
+
+#[test]
+fn frames_come_from_a_socket_behind_their_lengths() {
+    let memory = memory();
+    let (mut rig, queues, mut network) = at_socket(&memory);
+    let received = |rig: &Rig, at: u16| {
+        let (head, length) = used(&queues[RX], at)?;
+        let bytes = rig.bytes(RX_BUFFERS + u64::from(head) * 4096, length as usize);
+        // It says nothing but that there is one buffer.
+        assert_eq!(bytes[..HEADER_SIZE], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
+        Some(bytes[HEADER_SIZE..].to_vec())
+    };
+    // Cut where it is worst, then two at once, of which one is too long for any interface.
+    let first = behind_length(&frame(1514));
+    for piece in [&first[..2], &first[2..700], &first[700..]] {
+        assert_eq!(received(&rig, 0), None);
+        network.write_all(piece).unwrap();
+        rig.turn();
+    }
+    assert_eq!(received(&rig, 0), Some(frame(1514)));
+    let long = behind_length(&frame(9000));
+    let both = [long, behind_length(&frame(60))].concat();
+    network.write_all(&both).unwrap();
+    rig.turn();
+    assert_eq!(received(&rig, 1), Some(frame(60)));
+    // One that fits no buffer is read over while it comes.
+    let huge = behind_length(&vec![0xff; 200_000]);
+    for piece in huge.chunks(50_000) {
+        network.write_all(piece).unwrap();
+        rig.turn();
+    }
+    network.write_all(&behind_length(&frame(61))).unwrap();
+    rig.turn();
+    assert_eq!(received(&rig, 2), Some(frame(61)));
+    // A link that is gone is no event without end.
+    drop(network);
+    rig.turn();
+    assert_eq!(received(&rig, 3), None);
+}
+
+#[test]
+fn a_guest_reaches_no_loopback_over_a_socket() {
+    let memory = memory();
+    let (mut rig, queues, mut network) = at_socket(&memory);
+    let to = |address: [u8; 4]| {
+        let mut frame = frame(60);
+        frame[12..14].copy_from_slice(&0x0800_u16.to_be_bytes());
+        frame[30..34].copy_from_slice(&address);
+        frame
+    };
+    let mut count: u16 = 0;
+    let mut send = |rig: &mut Rig, frame: &[u8]| {
+        let at = count % 128;
+        rig.put(BUFFERS, &[&[0xff; HEADER_SIZE], frame].concat());
+        let length = (HEADER_SIZE + frame.len()) as u32;
+        offer(&queues[TX], at, &[(BUFFERS, length, 0)]);
+        rig.kick(TX as u32);
+        assert_eq!(used(&queues[TX], count), Some((at.into(), 0)));
+        count += 1;
+    };
+    let beyond = to([192, 0, 2, 1]);
+    for frame in [
+        &to([127, 0, 0, 1]),
+        &to([0, 0, 0, 0]),
+        &frame(1600),
+        &beyond,
+    ] {
+        send(&mut rig, frame);
+    }
+    let mut sent = vec![0; 2000];
+    let length = network.read(&mut sent).unwrap();
+    assert_eq!(sent[..length], behind_length(&beyond));
+    // What a full socket does not take is lost, and what comes behind it is whole.
+    for _ in 0..2000 {
+        send(&mut rig, &beyond);
+    }
+    let mut all = Vec::new();
+    let _ = network.read_to_end(&mut all);
+    assert!(!all.is_empty() && all.len() < 2000 * (4 + beyond.len()));
+    send(&mut rig, &beyond);
+    let _ = network.read_to_end(&mut all);
+    let whole = behind_length(&beyond);
+    assert!(all.chunks(whole.len()).all(|chunk| chunk == whole));
 }
