@@ -284,7 +284,9 @@ impl GuestPlan {
         let inputs = Inputs::new(
             self.host,
             (self.about.memory_mib, self.about.vcpus),
-            self.interface.is_some(),
+            self.interface
+                .as_ref()
+                .map(|interface| interface.cable.kind()),
             self.disk.as_ref().map(|disk| disk.size().bytes()),
             self.layers.len(),
             &self.artifacts,

@@ -25,6 +25,14 @@ impl Cable {
         })
     }
 
+    /// A word for what it is: a guest that was saved on one kind does not go on on the other, which offers it less.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tap(_) => "tap",
+            Self::Link(_) => "link",
+        }
+    }
+
     /// Lets packets through. A link has no other guests at it, and always does.
     pub fn set_up(&self) -> Result<(), NetworkError> {
         match self {

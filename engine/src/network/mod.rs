@@ -1,7 +1,7 @@
 //! The containers' network: one bridge, a tap for each microVM, a pair of interfaces for each sandbox, address translation and published ports;
 //! without root, passt for each container.
 //!
-//! Nothing of it outlives its last container. A tap and the sockets that reserve published ports end with the processes
+//! Nothing of it outlives its last container. A tap, passt, and the sockets that reserve published ports end with the processes
 //! that hold them; addresses, rules, and the bridge are given back by the monitor, or by whoever finds that it has died.
 
 mod bridge;
@@ -77,11 +77,10 @@ pub enum NetworkError {
     )]
     NoPasst,
     /// passt could not be started.
-    #[error("passt, which is a container's network without root, could not be started")]
+    #[error(
+        "passt, which is a container's network without root, could not be started (with --network none, or as root, it is not needed)"
+    )]
     Passt(#[source] io::Error),
-    /// passt has nothing to begin with.
-    #[error("this host has no network but its loopback: give --network none")]
-    NoInterface,
     /// The lock on the host's networks could not be had.
     #[error("cannot lock {}", mutex::PATH)]
     Lock(#[source] io::Error),
@@ -164,10 +163,13 @@ impl Network {
         (address, mac_address): (Option<Ipv4Addr>, Option<MacAddress>),
         link: Option<&Link>,
     ) -> Result<Connection, NetworkError> {
-        let (mut reservations, ports) = ports::reserve(publish)?;
-        let _mutex = match link {
-            Some(_) => None,
-            None => Some(mutex::lock().map_err(NetworkError::Lock)?),
+        let (reservations, ports, _mutex) = match link {
+            Some(_) => (Vec::new(), ports::choose(publish)?, None),
+            None => {
+                let (reservations, ports) = ports::reserve(publish)?;
+                let mutex = mutex::lock().map_err(NetworkError::Lock)?;
+                (reservations, ports, Some(mutex))
+            }
         };
         let subnet = self.subnet(database)?;
         let tap = tap::name(id);
@@ -181,8 +183,6 @@ impl Network {
         })?;
         // From here on whoever cleans up after this container finds what there is to clean.
         if let Some(link) = link {
-            // passt takes the ports itself.
-            reservations.clear();
             let passt = Some(Passt::start(&endpoint, link)?);
             return Ok(Connection {
                 endpoint,
@@ -219,8 +219,10 @@ impl Network {
         endpoint: &Endpoint,
     ) -> Result<(), NetworkError> {
         if rootless::applies() {
-            database.release(id)?;
-            return Ok(());
+            return match database.release(id)? {
+                0 => Ok(database.set_subnet(None)?),
+                _ => Ok(()),
+            };
         }
         let _mutex = mutex::lock().map_err(NetworkError::Lock)?;
         veth::remove(&endpoint.tap)?;

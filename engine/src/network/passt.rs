@@ -12,13 +12,16 @@ use rustix::fs::MemfdFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{Endpoint, MTU, NetworkError, mac, routes};
+use super::{Endpoint, MTU, NetworkError, mac};
 use crate::options::mac::MacAddress;
 use crate::options::port::{Protocol, Publish};
 use crate::rootless;
 
 /// Its end of the link.
 const LINK: RawFd = 3;
+
+/// What is wanted of room for packets on their way to the container, in bytes; the host may have a lower limit.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// How long it may take to end, in seconds, once it is killed.
 const END_LIMIT: i64 = 5;
@@ -44,6 +47,9 @@ impl Link {
             None,
         )
         .map_err(|error| NetworkError::Passt(error.into()))?;
+        // passt loses what does not fit. The other direction stays as it is: passt of 2023 cuts what comes in more than 8 MiB at once.
+        rustix::net::sockopt::set_socket_send_buffer_size(&outside, SEND_BUFFER)
+            .map_err(|error| NetworkError::Passt(error.into()))?;
         Ok(Self { inside, outside })
     }
 
@@ -80,8 +86,6 @@ pub struct Passt {
 impl Passt {
     /// Starts one for a container.
     pub fn start(endpoint: &Endpoint, link: &Link) -> Result<Self, NetworkError> {
-        let interface = routes::interface().map_err(NetworkError::Routes)?;
-        let interface = interface.ok_or(NetworkError::NoInterface)?;
         let mut command = Command::new("passt");
         command
             .env_clear()
@@ -92,7 +96,8 @@ impl Passt {
             // It goes to the background when the ports are there, and says as which process.
             .args(["--pid", "/dev/stdout"])
             .args(["--fd", &LINK.to_string()])
-            .args(["--interface", &interface])
+            // It asks an interface for what it is not told, which is nothing: the one that every host has will do.
+            .args(["--interface", "lo"])
             .args(["--address", &endpoint.address.to_string()])
             .args(["--netmask", &endpoint.prefix.to_string()])
             .args(["--gateway", &endpoint.gateway.to_string()])
@@ -101,8 +106,9 @@ impl Passt {
             .args(forwards(&endpoint.ports, Protocol::Tcp, "--tcp-ports"))
             .args(forwards(&endpoint.ports, Protocol::Udp, "--udp-ports"));
         let started = run(command, &link.outside).and_then(|process| {
+            let passt = Self { process };
             link.introduce(endpoint)?;
-            Ok(Self { process })
+            Ok(passt)
         });
         started.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => NetworkError::NoPasst,

@@ -2,8 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddrV4, TcpListener, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::options::port::{Protocol, Publish};
+
+/// How long a port may be taken by a passt that is about to end, and how often it is tried.
+const PATIENCE: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// A reserved port. Packets never get to the socket, because they are translated before.
 #[derive(Debug)]
@@ -25,6 +31,16 @@ pub enum PortError {
     /// The address is not the host's.
     #[error("cannot publish on {0}: the host has no such address")]
     NoSuchAddress(SocketAddrV4),
+    /// A port for root alone.
+    #[error(
+        "cannot publish on {0}: ports below net.ipv4.ip_unprivileged_port_start are root's: choose another host port, or run rvm as root"
+    )]
+    Forbidden(SocketAddrV4),
+    /// passt knows a port of a protocol once.
+    #[error(
+        "port {0} is published twice, which needs root: publish it once, without an address where it is to be on all of them"
+    )]
+    Twice(u16),
     /// Anything else.
     #[error("cannot reserve the host's port {address}")]
     Bind {
@@ -45,6 +61,7 @@ pub fn reserve(publish: &[Publish]) -> Result<(Vec<Reservation>, Vec<Publish>), 
             bind(wanted.protocol, address).map_err(|source| match source.kind() {
                 io::ErrorKind::AddrInUse => PortError::Taken(address),
                 io::ErrorKind::AddrNotAvailable => PortError::NoSuchAddress(address),
+                io::ErrorKind::PermissionDenied => PortError::Forbidden(address),
                 _ => PortError::Bind { address, source },
             })?;
         reservations.push(reservation);
@@ -54,6 +71,31 @@ pub fn reserve(publish: &[Publish]) -> Result<(Vec<Reservation>, Vec<Publish>), 
         });
     }
     Ok((reservations, ports))
+}
+
+/// Finds ports free that passt can publish, and fills in host ports that were left open. They are not reserved: passt takes them itself.
+/// One that a passt has whose container has just been killed is waited for.
+pub fn choose(publish: &[Publish]) -> Result<Vec<Publish>, PortError> {
+    for (at, one) in publish.iter().enumerate() {
+        for other in &publish[..at] {
+            let same_host = one.host_port != 0 && one.host_port == other.host_port;
+            let answers =
+                one.protocol == Protocol::Udp && one.container_port == other.container_port;
+            if one.protocol == other.protocol && (same_host || answers) {
+                return Err(PortError::Twice(match same_host {
+                    true => one.host_port,
+                    false => one.container_port,
+                }));
+            }
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match reserve(publish) {
+            Err(PortError::Taken(_)) if Instant::now() < deadline => thread::sleep(INTERVAL),
+            result => return result.map(|(_, ports)| ports),
+        }
+    }
 }
 
 fn bind(protocol: Protocol, address: SocketAddrV4) -> io::Result<(Reservation, u16)> {
@@ -90,5 +132,23 @@ mod tests {
         assert!(matches!(reserve(&ports), Err(PortError::Taken(_))));
         drop(held);
         assert!(reserve(&ports).is_ok());
+    }
+
+    #[test]
+    fn without_root_a_port_is_published_once() {
+        let port = |host_port, container_port, protocol| Publish {
+            host_address: Ipv4Addr::LOCALHOST,
+            host_port,
+            container_port,
+            protocol,
+        };
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        assert!(choose(&[port(0, 80, tcp), port(0, 80, tcp), port(0, 80, udp)]).is_ok());
+        for twice in [
+            [port(4000, 80, tcp), port(4000, 81, tcp)],
+            [port(0, 53, udp), port(0, 53, udp)],
+        ] {
+            assert!(matches!(choose(&twice), Err(PortError::Twice(_))));
+        }
     }
 }

@@ -43,7 +43,7 @@ pub struct Inputs {
     host: HostKind,
     memory_mib: u64,
     vcpus: u8,
-    network: bool,
+    network: Option<&'static str>,
     disk: Option<u64>,
     layers: usize,
     cmdline: &'static str,
@@ -89,7 +89,7 @@ impl Inputs {
     pub fn new(
         host: HostKind,
         (memory_mib, vcpus): (u64, u8),
-        network: bool,
+        network: Option<&'static str>,
         disk: Option<u64>,
         layers: usize,
         artifacts: &Artifacts,

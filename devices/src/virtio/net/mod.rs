@@ -36,6 +36,9 @@ const MAX_PLAIN: usize = HEADER_SIZE + 18 + 1500;
 /// The smallest packet to be sent: an Ethernet header.
 const MIN_PACKET: usize = HEADER_SIZE + 14;
 
+/// How a link is watched.
+const READ: EventSet = EventSet::IN.union(EventSet::EDGE_TRIGGERED);
+
 /// Where `num_buffers` is in the virtio header.
 const NUM_BUFFERS: usize = 10;
 
@@ -120,9 +123,14 @@ impl Net {
             return;
         };
         for _ in 0..RX_BATCH {
-            if !self.readable {
-                return active.notify_used(RX);
-            }
+            let wanted = match self.link.next_length(wanted) {
+                Ok(Some(wanted)) if self.readable => wanted,
+                result => {
+                    self.readable = false;
+                    self.metrics.rx_failed += u64::from(result.is_err());
+                    return active.notify_used(RX);
+                }
+            };
             let buffers = RxBuffers::take(
                 queue,
                 &active.memory,
@@ -143,8 +151,13 @@ impl Net {
                     self.readable = false;
                     buffers.put_back(queue);
                 }
+                // It found no room.
+                Ok(Some(_)) => {
+                    self.metrics.rx_failed += 1;
+                    buffers.put_back(queue);
+                }
                 // The tap's interface is down, or the link is gone. It is tried again at the next event.
-                Ok(Some(_)) | Err(_) => {
+                Err(_) => {
                     self.readable = false;
                     self.metrics.rx_failed += 1;
                     buffers.put_back(queue);
@@ -155,8 +168,8 @@ impl Net {
         active.notify_used(RX);
     }
 
-    /// Sends the guest's packets.
-    fn process_tx(&mut self, active: &mut Active) {
+    /// Sends the guest's packets. Those for which a socket has no room wait until it has.
+    fn process_tx(&mut self, active: &mut Active, ops: &mut EventOps) {
         let Some(queue) = active.queues.get_mut(TX) else {
             return;
         };
@@ -172,6 +185,13 @@ impl Net {
                             self.metrics.tx_packets += 1;
                             self.metrics.tx_bytes += length as u64;
                         }
+                        Err(error)
+                            if error.kind() == io::ErrorKind::WouldBlock
+                                && self.link.waits(ops) =>
+                        {
+                            queue.undo_pop(1);
+                            return active.notify_used(TX);
+                        }
                         // A network may lose packets.
                         Err(_) => self.metrics.tx_failed += 1,
                     }
@@ -186,6 +206,20 @@ impl Net {
 }
 
 impl Link {
+    /// The room that the next packet wants; `None` when there is none. A tap does not tell, and gets `unknown`.
+    fn next_length(&mut self, unknown: usize) -> io::Result<Option<usize>> {
+        match self {
+            Self::Tap(_) => Ok(Some(unknown)),
+            Self::Stream(stream) => stream.next_length(),
+        }
+    }
+
+    /// Has the event loop tell when there is room again; whether it will. A tap always has room, or is gone.
+    fn waits(&self, ops: &mut EventOps) -> bool {
+        let both = READ | EventSet::OUT;
+        matches!(self, Self::Stream(_)) && ops.modify(Events::new(self, both)).is_ok()
+    }
+
     /// Reads one packet with its header; `None` when there is none.
     fn read(&mut self, buffer: &Segments) -> io::Result<Option<usize>> {
         match self {
@@ -317,8 +351,7 @@ impl VirtioDevice for Net {
                 .map_err(|error| StartError::System("setting the offloads of a tap", error))?;
         }
         self.readable = true;
-        let events = EventSet::IN | EventSet::EDGE_TRIGGERED;
-        ops.add(Events::new(&self.link, events))
+        ops.add(Events::new(&self.link, READ))
             .map_err(StartError::Register)
     }
 
@@ -327,15 +360,19 @@ impl VirtioDevice for Net {
         self.readable = false;
     }
 
-    fn process_queue(&mut self, index: usize, active: &mut Active, _ops: &mut EventOps) {
+    fn process_queue(&mut self, index: usize, active: &mut Active, ops: &mut EventOps) {
         match index {
             RX => self.process_rx(active),
-            TX => self.process_tx(active),
+            TX => self.process_tx(active, ops),
             _ => {}
         }
     }
 
-    fn process_event(&mut self, _events: Events, active: &mut Active, _ops: &mut EventOps) {
+    fn process_event(&mut self, events: Events, active: &mut Active, ops: &mut EventOps) {
+        if events.event_set().contains(EventSet::OUT) {
+            let _ = ops.modify(Events::new(&self.link, READ));
+            self.process_tx(active, ops);
+        }
         self.readable = true;
         self.process_rx(active);
     }

@@ -7,13 +7,13 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::tap::HEADER_SIZE;
-use super::{MAX_PLAIN, MIN_PACKET};
+use super::{MAX_OFFLOADED, MAX_PLAIN, MIN_PACKET};
 use crate::virtio::chain::Segments;
 
 const LENGTH_SIZE: usize = 4;
 
 /// How much is received at once: many frames of the usual size, and more than the largest.
-const BUFFER_SIZE: usize = 64 << 10;
+const BUFFER_SIZE: usize = 128 << 10;
 
 /// An open socket.
 pub(super) struct Stream {
@@ -24,6 +24,8 @@ pub(super) struct Stream {
     end: usize,
     /// How many bytes to come are of a frame that is too long.
     skipped: usize,
+    /// There is nobody at the other end.
+    ended: bool,
     /// The rest of a frame of which the socket has taken a part.
     unsent: Vec<u8>,
 }
@@ -38,19 +40,26 @@ impl Stream {
             start: 0,
             end: 0,
             skipped: 0,
+            ended: false,
             unsent: Vec::new(),
         })
     }
 
-    /// Reads one packet, behind a header that says nothing; `None` when there is none. Frames for which there is no room are lost.
-    pub(super) fn read(&mut self, buffer: &Segments) -> io::Result<Option<usize>> {
+    /// The length of the next packet with its header, once it is here as a whole.
+    pub(super) fn next_length(&mut self) -> io::Result<Option<usize>> {
         loop {
-            let room = buffer.len().min(MAX_PLAIN).saturating_sub(HEADER_SIZE);
-            while let Some(frame) = self.next() {
-                if frame.len() <= room {
-                    buffer.write_at(0, &[0; HEADER_SIZE]);
-                    buffer.write_at(HEADER_SIZE, frame);
-                    return Ok(Some(HEADER_SIZE + frame.len()));
+            let here = &self.received[self.start..self.end];
+            if let Some((length, rest)) = here.split_first_chunk::<LENGTH_SIZE>() {
+                let length = u32::from_be_bytes(*length) as usize;
+                if length > MAX_OFFLOADED - HEADER_SIZE {
+                    // What of it is here, and the rest as it comes.
+                    let here = length.min(rest.len());
+                    self.skipped = length - here;
+                    self.start += LENGTH_SIZE + here;
+                    continue;
+                }
+                if rest.len() >= length {
+                    return Ok(Some(HEADER_SIZE + length));
                 }
             }
             if !self.fill()? {
@@ -59,21 +68,19 @@ impl Stream {
         }
     }
 
-    /// The next frame that is here as a whole.
-    fn next(&mut self) -> Option<&[u8]> {
-        let here = &self.received[self.start..self.end];
-        let (length, rest) = here.split_first_chunk::<LENGTH_SIZE>()?;
-        let length = u32::from_be_bytes(*length) as usize;
-        if length > BUFFER_SIZE - LENGTH_SIZE {
-            // All of it that is here, and the rest as it comes.
-            self.skipped = length - rest.len();
-            (self.start, self.end) = (0, 0);
-            return None;
-        }
+    /// Takes the next packet, behind a header that says nothing; `None` when there is none. It is lost where it has no room.
+    pub(super) fn read(&mut self, buffer: &Segments) -> io::Result<Option<usize>> {
+        let Some(length) = self.next_length()? else {
+            return Ok(None);
+        };
         let from = self.start + LENGTH_SIZE;
-        rest.get(..length)?;
-        self.start = from + length;
-        Some(&self.received[from..from + length])
+        self.start = from + length - HEADER_SIZE;
+        if length > buffer.len() {
+            return Ok(Some(0));
+        }
+        buffer.write_at(0, &[0; HEADER_SIZE]);
+        buffer.write_at(HEADER_SIZE, &self.received[from..self.start]);
+        Ok(Some(length))
     }
 
     /// Receives more; whether there was something.
@@ -85,6 +92,10 @@ impl Stream {
             Err(rustix::io::Errno::AGAIN) => return Ok(false),
             result => result?,
         };
+        if length == 0 && !self.ended {
+            self.ended = true;
+            tracing::warn!("the process that is the guest's network has ended");
+        }
         let skipped = self.skipped.min(length);
         self.skipped -= skipped;
         self.end += length;
@@ -92,7 +103,7 @@ impl Stream {
         Ok(length > 0)
     }
 
-    /// Sends one packet without its header.
+    /// Sends one packet without its header; `WouldBlock` when there is no room for it.
     pub(super) fn write(&mut self, packet: &Segments) -> io::Result<usize> {
         self.flush()?;
         let mut bytes = [0; MAX_PLAIN];
@@ -116,8 +127,8 @@ impl Stream {
         Ok(length)
     }
 
-    /// Sends what is left of a frame, without which no other one may be sent. A Unix socket takes frames whole, as a rule.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    /// Sends what is left of a frame, without which no other one may be sent.
+    fn flush(&mut self) -> io::Result<()> {
         while !self.unsent.is_empty() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
             let sent = send(&self.socket, &self.unsent, flags)?;

@@ -292,13 +292,13 @@ fn what_is_not_a_tap_is_refused() {
 }
 
 /// A guest at a socket, with buffers for four packets, and the socket's other end.
-fn at_socket(memory: &GuestMemoryMmap) -> (Rig, [Queue<'_>; 2], UnixStream) {
+fn at_socket(memory: &GuestMemoryMmap, without: u64) -> (Rig, [Queue<'_>; 2], UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
     let queues = [queue(memory, 0, 128), queue(memory, 1, 128)];
     let net = Net::on_socket(ours.into(), MAC).unwrap();
     assert_eq!(net.features() & OFFLOADS, 0);
-    let mut rig = Rig::active(memory, net, &[&queues[RX], &queues[TX]], 0);
+    let mut rig = Rig::active(memory, net, &[&queues[RX], &queues[TX]], without);
     for at in 0..4 {
         let buffer = (RX_BUFFERS + u64::from(at) * 4096, 2000, WRITE);
         offer(&queues[RX], at, &[buffer]);
@@ -314,7 +314,7 @@ fn behind_length(frame: &[u8]) -> Vec<u8> {
 #[test]
 fn frames_come_from_a_socket_behind_their_lengths() {
     let memory = memory();
-    let (mut rig, queues, mut network) = at_socket(&memory);
+    let (mut rig, queues, mut network) = at_socket(&memory, 0);
     let received = |rig: &Rig, at: u16| {
         let (head, length) = used(&queues[RX], at)?;
         let bytes = rig.bytes(RX_BUFFERS + u64::from(head) * 4096, length as usize);
@@ -322,7 +322,7 @@ fn frames_come_from_a_socket_behind_their_lengths() {
         assert_eq!(bytes[..HEADER_SIZE], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
         Some(bytes[HEADER_SIZE..].to_vec())
     };
-    // Cut where it is worst, then two at once, of which one is too long for any interface.
+    // Cut where it is worst.
     let first = behind_length(&frame(1514));
     for piece in [&first[..2], &first[2..700], &first[700..]] {
         assert_eq!(received(&rig, 0), None);
@@ -330,12 +330,21 @@ fn frames_come_from_a_socket_behind_their_lengths() {
         rig.turn();
     }
     assert_eq!(received(&rig, 0), Some(frame(1514)));
-    let long = behind_length(&frame(9000));
+    // Two at once, of which the first waits for buffers.
+    let long = behind_length(&frame(7000));
     let both = [long, behind_length(&frame(60))].concat();
     network.write_all(&both).unwrap();
     rig.turn();
-    assert_eq!(received(&rig, 1), Some(frame(60)));
-    // One that fits no buffer is read over while it comes.
+    assert_eq!(used(&queues[RX], 1), None);
+    for at in 4..8 {
+        let buffer = (RX_BUFFERS + u64::from(at) * 4096, 2000, WRITE);
+        offer(&queues[RX], at, &[buffer]);
+    }
+    rig.kick(RX as u32);
+    let lengths = [1, 2, 3, 4].map(|at| used(&queues[RX], at).map(|(_, length)| length));
+    assert_eq!(lengths, [2000, 2000, 2000, 1012].map(Some));
+    assert_eq!(received(&rig, 5), Some(frame(60)));
+    // One that fits no interface is read over while it comes.
     let huge = behind_length(&vec![0xff; 200_000]);
     for piece in huge.chunks(50_000) {
         network.write_all(piece).unwrap();
@@ -343,17 +352,32 @@ fn frames_come_from_a_socket_behind_their_lengths() {
     }
     network.write_all(&behind_length(&frame(61))).unwrap();
     rig.turn();
-    assert_eq!(received(&rig, 2), Some(frame(61)));
+    assert_eq!(received(&rig, 6), Some(frame(61)));
     // A link that is gone is no event without end.
     drop(network);
     rig.turn();
-    assert_eq!(received(&rig, 3), None);
+    assert_eq!(received(&rig, 7), None);
+}
+
+#[test]
+fn a_frame_that_has_no_room_is_lost() {
+    let memory = memory();
+    let (mut rig, queues, mut network) = at_socket(&memory, 1 << VIRTIO_NET_F_MRG_RXBUF);
+    for length in [3000, 60] {
+        network.write_all(&behind_length(&frame(length))).unwrap();
+    }
+    rig.turn();
+    assert_eq!(used(&queues[RX], 0), Some((0, 72)));
+    let DeviceMetrics::Net(metrics) = rig.transport.metrics() else {
+        panic!("metrics of a network interface");
+    };
+    assert_eq!((metrics.rx_packets, metrics.rx_failed), (1, 1));
 }
 
 #[test]
 fn a_guest_reaches_no_loopback_over_a_socket() {
     let memory = memory();
-    let (mut rig, queues, mut network) = at_socket(&memory);
+    let (mut rig, queues, mut network) = at_socket(&memory, 0);
     let to = |address: [u8; 4]| {
         let mut frame = frame(60);
         frame[12..14].copy_from_slice(&0x0800_u16.to_be_bytes());
@@ -382,15 +406,28 @@ fn a_guest_reaches_no_loopback_over_a_socket() {
     let mut sent = vec![0; 2000];
     let length = network.read(&mut sent).unwrap();
     assert_eq!(sent[..length], behind_length(&beyond));
-    // What a full socket does not take is lost, and what comes behind it is whole.
-    for _ in 0..2000 {
-        send(&mut rig, &beyond);
+    // What a full socket does not take waits until it does.
+    rig.put(BUFFERS, &[&[0; HEADER_SIZE], &beyond[..]].concat());
+    let length = (HEADER_SIZE + beyond.len()) as u32;
+    let (first, mut offered, mut done) = (count, count, count);
+    while done == offered {
+        offer(&queues[TX], offered % 128, &[(BUFFERS, length, 0)]);
+        rig.kick(TX as u32);
+        offered += 1;
+        while used(&queues[TX], done).is_some() {
+            done += 1;
+        }
+    }
+    for _ in 0..10 {
+        offer(&queues[TX], offered % 128, &[(BUFFERS, length, 0)]);
+        offered += 1;
     }
     let mut all = Vec::new();
     let _ = network.read_to_end(&mut all);
-    assert!(!all.is_empty() && all.len() < 2000 * (4 + beyond.len()));
-    send(&mut rig, &beyond);
+    rig.turn();
+    assert!(used(&queues[TX], offered - 1).is_some());
     let _ = network.read_to_end(&mut all);
     let whole = behind_length(&beyond);
     assert!(all.chunks(whole.len()).all(|chunk| chunk == whole));
+    assert_eq!(all.len() / whole.len(), usize::from(offered - first));
 }
