@@ -1,7 +1,7 @@
 //! The measurements themselves, each of one target.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -20,8 +20,9 @@ const BUDGET: Duration = Duration::from_millis(200);
 /// What each of the network's workloads may take.
 const NETWORK_BUDGET: Duration = Duration::from_millis(400);
 
-/// A command that has not ended after this is one that stays.
-const MOMENT: Duration = Duration::from_millis(500);
+/// A command that has not ended after this is one that stays; and how often that is looked at.
+const MOMENT: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Programs that are not there have this exit code.
 const NOT_FOUND: i32 = 127;
@@ -232,9 +233,15 @@ impl<'a> Steps<'a> {
 
     /// Whether a container still runs after a moment.
     fn stays(&self, container: &Container) -> Result<bool, Error> {
-        std::thread::sleep(MOMENT);
         let state = ["inspect", "--format", "{{.State.Running}}", &container.name];
-        Ok(self.driver.text(&state)? == "true")
+        let end = Instant::now() + MOMENT;
+        while Instant::now() < end {
+            if self.driver.text(&state)? != "true" {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(true)
     }
 
     /// Work in the instance that stays.

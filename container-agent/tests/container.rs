@@ -308,7 +308,7 @@ fn a_terminal_has_its_size_and_changes_it() {
     let agent = Agent::start();
     let mut create = agent.container(
         "t",
-        &shell("tty; stty size; trap 'stty size; exit 4' WINCH; while :; do sleep 0.1; done"),
+        &shell("tty; stty size; trap 'stty size; exit 4' WINCH; echo trap-set; while :; do sleep 0.1; done"),
     );
     create.stdin = true;
     create.user = "app".into();
@@ -329,12 +329,12 @@ fn a_terminal_has_its_size_and_changes_it() {
             window,
         })
         .expect("a stream");
-    let text = host.wait_for("33 101");
+    let text = host.wait_for("trap-set");
+    assert!(text.contains("33 101"), "{text}");
     assert!(
         text.contains("/dev/pts/0") || text.contains("/dev/console"),
         "{text}"
     );
-    std::thread::sleep(Duration::from_millis(300));
     let window = WindowSize {
         rows: 44,
         columns: 55,

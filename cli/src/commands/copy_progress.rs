@@ -78,6 +78,8 @@ fn shown(what: &'static str, copied: Arc<Copied>) -> ProgressBar {
     let line = ProgressBar::new_spinner()
         .with_style(style)
         .with_prefix(what);
+    // Seen even where the copy is done before the first tick.
+    line.tick();
     line.enable_steady_tick(LOOK);
     line
 }

@@ -157,10 +157,9 @@ fn certificates_are_checked_against_the_authorities_that_the_user_trusts() {
     let name = &*format!("{host}/app:1");
     let user = || User::new().set("HTTPS_PROXY", &proxy.url);
 
-    let start = std::time::Instant::now();
     let err = user().act(&["pull", name]).unwrap_err();
     assert!(err.contains("certificate"), "{err}");
-    assert!(start.elapsed().as_secs() < 3, "no use in asking again");
+    assert!(proxy.tunnels().len() < 5, "no use in asking again");
 
     // As with every program on the system.
     let trusting = user().set("SSL_CERT_FILE", str(&certificate.authority));

@@ -124,7 +124,7 @@ fn a_server_of_plain_http_that_waits_is_not_waited_for() {
     let start = std::time::Instant::now();
     is_whole(&pull(Fault::Mute));
     assert!(
-        start.elapsed() < std::time::Duration::from_secs(8),
+        start.elapsed() < std::time::Duration::from_secs(45),
         "{:?}",
         start.elapsed()
     );

@@ -82,6 +82,9 @@ fn twenty_commands_on_one_container_leave_a_state_that_one_order_could_have_made
         process.wait();
     }
     drop(container);
+    wait_until("the monitors' end", || {
+        (count(&host, "rvm-monitor") == 0).then_some(())
+    });
     // What is kept for the next start may have come: a template of the guest with its new limits.
     let now = Snapshot {
         files: before.files.clone(),
@@ -122,5 +125,8 @@ fn containers_at_once_all_run_and_leave_nothing() {
         .wait()
         .success();
     drop(containers);
+    wait_until("the monitors' end", || {
+        (count(&host, "rvm-monitor") == 0).then_some(())
+    });
     before.assert_unchanged(&host);
 }

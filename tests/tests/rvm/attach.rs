@@ -35,11 +35,18 @@ fn a_terminal_can_be_left_and_taken_up_again() {
     let container = Container::started(host, id);
 
     // Two take part: both see, and one leaves by keys of its own.
-    let watching = open(&["attach", "--no-stdin", "left"]);
     let mut second = open(&["attach", "--detach-keys", "ctrl-a,x", "left"]);
     // What is typed before is for the terminal itself.
     wait_until("a raw terminal", || second.is_raw().then_some(()));
-    second.type_in("\x03stty size; echo again-$((3 + 3))\n");
+    second.type_in("\x03");
+    let watching = open(&["attach", "--no-stdin", "left"]);
+    wait_until("the watcher", || {
+        second.type_in("echo seen-$((1 + 1))\n");
+        watching.screen.text().contains("seen-2").then_some(())
+    });
+    second.type_in(
+        "until [ \"$(stty size)\" = '24 80' ]; do :; done; stty size; echo again-$((3 + 3))\n",
+    );
     second.wait_for("24 80");
     second.wait_for("again-6");
     watching.wait_for("again-6");

@@ -123,7 +123,9 @@ fn options_of_the_guest_take_effect_together() {
         container.sh("cat /proc/[0-9]*/stat | grep -c ' Z '; true"),
         "0"
     );
-    host.rvm(["stop", &container.id]).wait().success();
+    host.rvm(["stop", "-t", "60", &container.id])
+        .wait()
+        .success();
     let code = host.rvm(["wait", &container.id]).wait().success();
     assert_eq!(code, "7\n");
 

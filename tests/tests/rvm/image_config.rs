@@ -54,7 +54,9 @@ fn entry_point_command_environment_folder_user_and_stop_signal_are_the_images() 
         container.sh("echo $GREETING; pwd; id -un"),
         "hello from the image\n/srv/made/for it\noperator"
     );
-    host.rvm(["stop", &container.id]).wait().success();
+    host.rvm(["stop", "-t", "60", &container.id])
+        .wait()
+        .success();
     assert!(
         container.listed().contains("Exited (21)"),
         "{}",

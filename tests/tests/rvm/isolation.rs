@@ -118,6 +118,8 @@ fn an_installed_oci_runtime_makes_and_runs_the_container() {
     assert!(path.contains(runtime), "{path}");
     host.rvm(["pause", &container.id]).wait().success();
     host.rvm(["unpause", &container.id]).wait().success();
-    host.rvm(["stop", &container.id]).wait().success();
+    host.rvm(["stop", "-t", "60", &container.id])
+        .wait()
+        .success();
     assert_eq!(container.inspect()["State"]["ExitCode"], 5);
 }

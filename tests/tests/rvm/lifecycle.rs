@@ -42,6 +42,9 @@ fn a_background_container_is_listed_logged_stopped_and_removed() {
         rvm(&["exec", &container.id[..12], "sh", "-c", "exit 3"]).code(),
         3
     );
+    let shown = container.follow();
+    assert!(shown.stderr.wait_until(|said| said.ends_with(b"two\n")));
+    drop(shown);
     let logs = rvm(&["logs", name]);
     assert_eq!(
         (logs.text().as_str(), logs.errors().as_str()),
@@ -59,7 +62,7 @@ fn a_background_container_is_listed_logged_stopped_and_removed() {
     rvm(&["rm", name]).refused(1, &["is running", "force"]);
 
     let mut follow = container.follow();
-    assert_eq!(rvm(&["stop", name]).success(), "lifecycle\n");
+    assert_eq!(rvm(&["stop", "-t", "60", name]).success(), "lifecycle\n");
     assert_eq!(follow.wait_exit().text(), "one\nlast words\n");
     assert!(
         !rvm(&["ps", "-q", "--no-trunc"])

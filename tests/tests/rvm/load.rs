@@ -6,7 +6,7 @@ use crate::support::{Host, Process, archive};
 
 #[test]
 fn every_form_of_an_image_gives_the_same_one() {
-    let host = Host::shared();
+    let host = &Host::empty().load(&["busybox"]);
     let busybox = host.rvm(["images", "-q", "--no-trunc"]).wait().success();
     let layout = Layout::of_busybox(host, "as-layout");
     assert_eq!(

@@ -39,7 +39,7 @@ fn nginx_answers_on_its_published_port() {
     let nginx = host.detached(["-p", &published, "--image", "nginx"]);
     let url = format!("http://127.0.0.1:{port}/");
     let patience = ["--silent", "--show-error", "--fail", "--max-time", "60"];
-    let retry = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"];
+    let retry = ["--retry", "250", "--retry-delay", "1", "--retry-all-errors"];
     let curl = |more: &[&str]| host.start("curl", &[&patience, more].concat()).wait();
     assert!(
         curl(&[&retry[..], &[&url]].concat())
@@ -161,7 +161,7 @@ fn run_image_nginx_works_as_written() {
         "--show-error",
         "--fail",
         "--retry",
-        "60",
+        "250",
         "--retry-delay",
         "1",
         "--retry-all-errors",

@@ -52,8 +52,17 @@ fn a_container_that_always_restarts_can_be_stopped_and_removed_at_any_time() {
         .wait()
         .success();
     assert_eq!(container.inspect()["State"]["Status"], "exited");
+    // It would have restarted before anybody could look.
+    let policy = |policy| {
+        let update = ["update", "--restart", policy, &container.id];
+        host.rvm(update).wait().success();
+    };
+    policy("no");
     host.rvm(["start", &container.id]).wait().success();
     assert_eq!(container.inspect()["RestartCount"], 0);
+    host.rvm(["wait", &container.id]).wait().success();
+    policy("always");
+    host.rvm(["start", &container.id]).wait().success();
     host.rvm(["rm", "-f", &container.id]).wait().success();
     assert_eq!(container.listed(), "");
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::needs_container;
-use crate::support::{Host, Process, archive, isolation, rvm};
+use crate::support::{Host, Process, archive, isolation, rvm, wait_until};
 
 /// A user that every Debian has, and who has nothing.
 const USER: &str = "65534";
@@ -96,6 +96,9 @@ fn a_container_without_root_is_a_container() {
     let mut command = run.to_vec();
     command.extend(["nginx", "sh", "-c", "echo begin; exec tail -f /dev/null"]);
     let id = somebody.rvm(&command).wait().success();
+    let begun = somebody.rvm(&["logs", "--follow", "mine"]);
+    begun.wait_for("begin\n");
+    drop(begun);
     assert_eq!(somebody.rvm(&["logs", "mine"]).wait().success(), "begin\n");
 
     // It is root inside, has other users, and is nobody's root outside.
@@ -229,7 +232,7 @@ fn a_network_without_root_is_the_users_own() {
     ];
     let _beyond = host.start("ip", &beyond.concat());
     let _here = host.start("python3", &serve("9000", "/"));
-    let patience = ["--retry", "60", "--retry-delay", "1", "--retry-all-errors"];
+    let patience = ["--retry", "250", "--retry-delay", "1", "--retry-all-errors"];
     let curl = |url: &str| host.judge("curl", &[&["-sSf", url], &patience[..]].concat());
     curl("http://192.0.2.2:8000/");
     curl("http://127.0.0.1:9000/");
@@ -271,6 +274,8 @@ fn a_network_without_root_is_the_users_own() {
         "{here}"
     );
 
-    let processes = host.judge("ps", &["-eo", "comm"]);
-    assert!(!processes.contains("passt"), "{processes}");
+    wait_until("passt's end", || {
+        let processes = host.judge("ps", &["-eo", "comm"]);
+        (!processes.contains("passt")).then_some(())
+    });
 }

@@ -10,7 +10,7 @@ use crate::support::{Host, number, seconds};
 
 /// What every guest has to itself, a line each: random numbers, names, addresses.
 const IDENTITY: &str = "[ $HOSTNAME = $(hostname) ] || echo $HOSTNAME; cat /proc/sys/kernel/random/uuid; head -c 16 /dev/urandom | od -An -tx1; hostname; \
-    cat /sys/class/net/eth0/address; ip -4 -o addr show eth0 | tr -s ' ' | cut -d' ' -f4";
+    cat /sys/class/net/eth0/address; ip -4 -o addr show eth0 | tr -s ' ' | cut -d' ' -f4; exec cat";
 
 /// Whether the clocks are right: seconds since 1970, and whether one that must not go backwards did.
 const CLOCKS: &str = "date +%s; a=$(cut -d. -f1 /proc/uptime); sleep 1; b=$(cut -d. -f1 /proc/uptime); [ $b -gt $a ] && echo forwards";
@@ -26,13 +26,18 @@ fn clones_share_a_template_and_nothing_else() {
     assert_eq!(templates(), "");
     // The first one boots and makes the templates of a guest that is ready and of one with the container in it; the others go on from
     // that, all at once.
-    let run = ["run", "--rm", "busybox", "sh", "-c", IDENTITY];
+    let run = ["run", "--rm", "-i", "busybox", "sh", "-c", IDENTITY];
     let first = rvm(&run).success();
     let made = templates();
     assert_eq!(made.lines().count(), 2, "{made}");
     let clones = || -> Vec<String> {
         let clones = (0..number("RVM_TEST_CLONES", 3)).map(|_| host.rvm(run));
         let clones: Vec<_> = clones.collect();
+        // All are there before the first one gives its address back.
+        for clone in &clones {
+            let lines = |said: &[u8]| said.iter().filter(|byte| **byte == b'\n').count();
+            assert!(clone.stdout.wait_until(|said| lines(said) >= 5));
+        }
         let ends = clones.into_iter().map(|clone| clone.wait().success());
         ends.collect()
     };

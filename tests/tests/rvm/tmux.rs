@@ -115,7 +115,9 @@ fn a_shell_in_tmux_is_as_good_as_one_outside_a_container() {
     let container = Container::started(host, id);
     // Nobody is there to be told yet.
     tmux.run(&["resize-window", "-x", "90", "-y", "25"]);
-    tmux.at_prompt("clear; echo size-$(stty size)");
+    tmux.at_prompt(
+        "clear; while [ \"$(stty size)\" != '25 90' ]; do :; done; echo size-$(stty size)",
+    );
     tmux.wait_line("size-25 90");
 
     // Wide characters: as they are written, in the shell's line, and in the line of the container's terminal.

@@ -14,9 +14,9 @@ use rvm_vmm::control::{Command, Event, Stop};
 
 use crate::support::{FURTHER_FD, MEMORY_MIB, Vmm, has_kvm, kernel, reopened, start, start_as};
 
-/// Writes an empty line, waits for 1.6 billion cycles, writes `b`, and switches itself off.
+/// Writes an empty line, waits for 6.4 billion cycles, writes `b`, and switches itself off.
 const WAITING: &[u8] = b"\x66\xba\xf8\x03\xb0\n\xee\x0f\x31\x48\xc1\xe2\x20\x48\x09\xd0\x48\x89\xc3\x0f\x31\x48\xc1\xe2\
-    \x20\x48\x09\xd0\x48\x29\xd8\x48\x3d\x00\x00\x00\x60\x72\xec\x66\xba\xf8\x03\xb0b\xee\x66\xba\x00\x06\xb0\x34\xee";
+    \x20\x48\x09\xd0\x48\x29\xd8\x48\xc1\xe8\x02\x48\x3d\x00\x00\x00\x60\x72\xe8\x66\xba\xf8\x03\xb0b\xee\x66\xba\x00\x06\xb0\x34\xee";
 
 /// How long a guest may take to its first output.
 const PATIENCE: Duration = Duration::from_secs(60);
