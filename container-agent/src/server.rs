@@ -157,6 +157,19 @@ impl Server {
             self.disconnect(id, &e);
         } else if self.connections.get(&id).is_some_and(Connection::is_done) {
             self.connections.remove(&id);
+        } else {
+            self.unblock(id);
+        }
+    }
+
+    /// Output that was held back goes on where a flush has made room: no event would say so.
+    fn unblock(&mut self, connection: u32) {
+        let connection = self.connections.get(&connection);
+        let stream = connection.filter(|connection| !connection.is_full());
+        let stream = stream.and_then(|connection| connection.stream);
+        let blocked = |id: &u32| self.streams.get(id).is_some_and(Stream::is_blocked);
+        if let Some(id) = stream.filter(blocked) {
+            self.pump(id);
         }
     }
 

@@ -82,7 +82,7 @@ fn standard_input_arrives_whole_however_slowly_it_is_read() {
     let mut create = agent.container("in", &shell("sleep 1; cat"));
     create.stdin = true;
     let mut host = agent.run(create).expect("a container");
-    let data: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let data: Vec<u8> = (0..30_000_000_u32).map(|i| (i % 251) as u8).collect();
     let sent = data.clone();
     let mut writer = support::Host(host.0.try_clone().expect("a copy"));
     let sender = std::thread::spawn(move || {

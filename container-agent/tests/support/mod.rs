@@ -80,7 +80,7 @@ impl Agent {
             device,
             group,
         };
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(120);
         while UnixStream::connect(agent.socket()).is_err() {
             assert!(Instant::now() < end, "the agent does not listen");
             std::thread::sleep(Duration::from_millis(10));
@@ -96,7 +96,7 @@ impl Agent {
     pub fn connect(&self) -> Host {
         let socket = UnixStream::connect(self.socket()).expect("a connection");
         socket
-            .set_read_timeout(Some(Duration::from_secs(30)))
+            .set_read_timeout(Some(Duration::from_secs(120)))
             .expect("a time limit");
         Host(socket)
     }
