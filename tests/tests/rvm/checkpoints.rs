@@ -10,8 +10,8 @@ const COUNTS: &str = "mkfifo /words; echo mine > /written; echo ready; n=0; \
 #[test]
 fn a_container_goes_on_from_a_checkpoint() {
     needs_microvm!();
-    // Nobody else takes the address while the container has ended.
-    let host = Host::empty().load(&["busybox"]);
+    // Nobody else takes its network and address while the container has ended.
+    let host = Host::private();
     let container = host.detached(["--name", "saved", "busybox", "sh", "-c", COUNTS]);
     let rvm = |args: &[&str]| host.rvm(args.iter().copied()).wait();
     let say = |word: &str, answer: &str| {
