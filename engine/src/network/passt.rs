@@ -4,12 +4,12 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::MemfdFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{Endpoint, MTU, NetworkError, mac};
@@ -40,17 +40,14 @@ pub struct Link {
 impl Link {
     /// A new one.
     pub fn new() -> Result<Self, NetworkError> {
-        let (inside, outside) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| NetworkError::Passt(error.into()))?;
+        let (inside, outside) = UnixStream::pair().map_err(NetworkError::Passt)?;
         // passt loses what does not fit. The other direction stays as it is: passt of 2023 cuts what comes in more than 8 MiB at once.
         rustix::net::sockopt::set_socket_send_buffer_size(&outside, SEND_BUFFER)
             .map_err(|error| NetworkError::Passt(error.into()))?;
-        Ok(Self { inside, outside })
+        Ok(Self {
+            inside: inside.into(),
+            outside: outside.into(),
+        })
     }
 
     /// Tells passt the container's MAC address, to which it sends nothing before it has seen a frame from there: a question for the

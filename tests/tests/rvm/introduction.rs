@@ -78,9 +78,9 @@ fn a_first_day_with_docker_goes_as_it_is_told() {
     assert_eq!(terminal.wait().code(), 0);
     page("http://localhost:8080", "Hello Docker!");
 
-    assert_eq!(type_in("rvm stop webserver"), "webserver\n");
+    assert_eq!(type_in("rvm stop -t 60 webserver"), "webserver\n");
     assert_eq!(type_in("rvm ps -q"), "");
-    has("rvm ps -a", &["webserver", "Exited ("]);
+    has("rvm ps -a", &["webserver", "Exited (0)"]);
     assert_eq!(type_in("rvm start webserver"), "webserver\n");
     page("http://localhost:8080", "Hello Docker!");
     assert_eq!(type_in("rvm restart webserver"), "webserver\n");

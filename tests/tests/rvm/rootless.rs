@@ -256,19 +256,19 @@ fn a_network_without_root_is_the_users_own() {
     rvm(&again).success();
 
     // From inside there is a way beyond the host, and none to what the host has for itself.
-    let ask = |at: &str| {
+    let ask = |at: &str, seconds: &str| {
         let request = r"printf 'GET / HTTP/1.0\r\n\r\n' >&3; cat <&3";
         let script = format!("exec 2>&1 3<>/dev/tcp/{at}; {request}");
         rvm(&[
-            "run", "--rm", "nginx", "timeout", "10", "bash", "-c", &script,
+            "run", "--rm", "nginx", "timeout", seconds, "bash", "-c", &script,
         ])
     };
-    let listing = ask("192.0.2.2/8000").success();
+    let listing = ask("192.0.2.2/8000", "120").success();
     assert!(listing.contains("Directory listing"), "{listing}");
     let gateway = rvm(&["run", "--rm", "busybox", "ip", "route"]).success();
     let gateway = gateway.strip_prefix("default via ").expect("a route");
     let (gateway, _) = gateway.split_once(' ').expect("an address");
-    let here = ask(&format!("{gateway}/9000"));
+    let here = ask(&format!("{gateway}/9000"), "10");
     assert!(
         here.code() != 0 && !here.text().contains("Directory"),
         "{here}"

@@ -123,12 +123,15 @@ impl Net {
             return;
         };
         for _ in 0..RX_BATCH {
+            if !self.readable {
+                return active.notify_used(RX);
+            }
             let wanted = match self.link.next_length(wanted) {
-                Ok(Some(wanted)) if self.readable => wanted,
+                Ok(Some(wanted)) => wanted,
                 result => {
                     self.readable = false;
                     self.metrics.rx_failed += u64::from(result.is_err());
-                    return active.notify_used(RX);
+                    continue;
                 }
             };
             let buffers = RxBuffers::take(

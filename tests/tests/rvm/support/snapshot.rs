@@ -65,13 +65,10 @@ impl Snapshot {
     }
 }
 
-/// Templates stay, and any run may make one, or leave half of one when it is killed. How many there are is not this module's question.
+/// Templates stay, and any run may make one. How many there are is not this module's question.
 fn is_of_template(file: &str) -> bool {
     let inside = file.split_once("/templates/").map(|(_, inside)| inside);
-    inside.is_some_and(|inside| {
-        inside.starts_with(".unfinished-")
-            || inside.bytes().take_while(u8::is_ascii_hexdigit).count() == 64
-    })
+    inside.is_some_and(|inside| inside.bytes().take_while(u8::is_ascii_hexdigit).count() == 64)
 }
 
 fn first(host: &Host) -> PathBuf {
